@@ -1,0 +1,1 @@
+"""Data that crosses steps: Arrow schemas, chunks, slices, configuration, manifest."""

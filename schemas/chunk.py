@@ -1,0 +1,168 @@
+"""The element that travels through a refine pipeline: a Chunk of document rows and its rejects."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Sequence
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+# A document's ordinal says where it came from: file ordinal in the plan << ROW_BITS | row within the file. Files
+# are numbered in the order of their relative names, so ordinals order documents by (file, row) on every run.
+ROW_BITS = 40
+
+TIMESTAMP = pa.timestamp("s", tz="UTC")
+
+# What a reader yields. `ordinal` is internal and never leaves the staging area.
+DOCUMENT = pa.schema(
+    [
+        pa.field("ordinal", pa.uint64(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("source", pa.string()),
+        pa.field("url", pa.string()),
+        pa.field("license", pa.string()),
+        pa.field("published_at", TIMESTAMP),
+        pa.field("collected_at", TIMESTAMP),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("metadata", pa.string()),
+    ]
+)
+
+# What the language step adds: the verdict, the evidence, and who decided.
+LANGUAGE = [
+    pa.field("language", pa.string(), nullable=False),
+    pa.field("language_detector", pa.string(), nullable=False),
+    pa.field("language_score", pa.float32()),
+    pa.field("hangul_share", pa.float32(), nullable=False),
+    pa.field("chars", pa.int32(), nullable=False),
+    pa.field("letters", pa.int32(), nullable=False),
+]
+
+# One row for each input row that did not become a document, or was dropped by a filter. `row` counts from 1 (lines
+# of a text file, rows of a Parquet file); 0 means the file as a whole.
+REJECT = pa.schema(
+    [
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("id", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("step", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("value", pa.string()),
+        pa.field("threshold", pa.string()),
+    ]
+)
+
+
+def empty(schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of no rows."""
+    return pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def concat(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """One batch of all rows, in order; an empty one when there is none."""
+    full = [batch for batch in batches if batch.num_rows]
+    if len(full) == 1:
+        return full[0]
+    return pa.concat_batches(full) if full else empty(schema)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Rows of one work item, at most about `execution.chunk_bytes` of text, and what was rejected among them.
+
+    A chunk never mixes work items and steps keep no state between chunks, so the same input gives the same chunks
+    on every runner. `last` marks the final chunk of its work item.
+    """
+
+    item: str
+    sequence: int
+    last: bool
+    rows: pa.RecordBatch
+    rejects: pa.RecordBatch
+
+    def keep(self, mask: np.ndarray, step: str, rule: pa.Array, value: pa.Array, threshold: str) -> Chunk:
+        """Keeps the rows where `mask` is true and moves the others to the rejects.
+
+        `rule` and `value` are string arrays over all rows; only those of dropped rows are read. This is the one way
+        for a filter to drop a row, so that every drop has a step, rule, value and threshold.
+        """
+        if mask.all():
+            return self
+        dropped = np.flatnonzero(~mask)
+        gone = self.rows.select(["file", "row", "id", "source"]).take(pa.array(dropped))
+        rejects = pa.RecordBatch.from_arrays(
+            [
+                *gone.columns,
+                pa.array([step] * len(dropped), pa.string()),
+                rule.take(pa.array(dropped)),
+                value.take(pa.array(dropped)),
+                pa.array([threshold] * len(dropped), pa.string()),
+            ],
+            schema=REJECT,
+        )
+        return dataclasses.replace(
+            self,
+            rows=self.rows.take(pa.array(np.flatnonzero(mask))),
+            rejects=concat([self.rejects, rejects], REJECT),
+        )
+
+    def with_columns(self, fields: Sequence[pa.Field], columns: Sequence[pa.Array]) -> Chunk:
+        """The same chunk with columns added, or replaced where the name exists."""
+        rows = self.rows
+        for field, column in zip(fields, columns, strict=True):
+            index = rows.schema.get_field_index(field.name)
+            rows = rows.append_column(field, column) if index < 0 else rows.set_column(index, field, column)
+        return dataclasses.replace(self, rows=rows)
+
+
+def _ipc(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def _batch(data: bytes) -> pa.RecordBatch:
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_next_batch()
+
+
+class ChunkCoder(beam.coders.Coder):
+    """Arrow IPC. Beam's default pickles batches, and a ten-row slice drags its whole parent buffer along."""
+
+    _HEAD = struct.Struct("<HIBQ")
+
+    def encode(self, value: Chunk) -> bytes:
+        item, rows, rejects = value.item.encode(), _ipc(value.rows), _ipc(value.rejects)
+        head = self._HEAD.pack(len(item), value.sequence, value.last, len(rows))
+        return head + item + rows + rejects
+
+    def decode(self, encoded: bytes) -> Chunk:
+        size, sequence, last, rows = self._HEAD.unpack_from(encoded)
+        start = self._HEAD.size
+        return Chunk(
+            encoded[start : start + size].decode(),
+            sequence,
+            bool(last),
+            _batch(encoded[start + size : start + size + rows]),
+            _batch(encoded[start + size + rows :]),
+        )
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def estimate_size(self, value: Chunk) -> int:
+        # Beam samples element sizes; its default would encode the whole chunk to measure it.
+        return int(value.rows.nbytes + value.rejects.nbytes)
+
+    def to_type_hint(self) -> type:
+        return Chunk
+
+
+beam.coders.registry.register_coder(Chunk, ChunkCoder)

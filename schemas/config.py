@@ -1,0 +1,248 @@
+"""The configuration: one frozen dataclass per step, validated once.
+
+Each field's metadata holds its help text, which is the one source for `--help`, for the commented file that
+`malmungchi config` prints, and for the YAML keys. Settings under `execution` say how a job runs and never change a
+byte of the release; all others do, and go into the configuration digest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message says which, why, and what to write instead."""
+
+
+def setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field with its help text and, for strings, the values allowed."""
+    metadata = {"help": text, "choices": choices}
+    if isinstance(default, dict | list):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _require(condition: bool, name: str, value: object, rule: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name} = {value!r}: {rule}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """Which columns of the input mean what, and what is too large to be a document."""
+
+    text: str = setting("", "column that holds the text; empty: guess (text, content, body, 본문, …)")
+    id: str = setting("", "column that holds the document's id; empty: guess; where missing, file name and row")
+    url: str = setting("", "column that holds the address; empty: guess")
+    source: str = setting("", "column that holds the source's name; empty: guess; where missing, the file's name")
+    license: str = setting("", "column that holds the licence; empty: guess")
+    published_at: str = setting("", "column that holds the date of publication; empty: guess")
+    collected_at: str = setting("", "column that holds the date of collection; empty: guess")
+    max_line_bytes: int = setting(64 << 20, "a longer line is rejected, and never held in memory")
+    max_text_bytes: int = setting(32 << 20, "a longer text is rejected")
+    strict: bool = setting(False, "a file with a break in it (truncated, corrupt) fails the job")
+
+    def __post_init__(self) -> None:
+        _require(1 << 10 <= self.max_line_bytes <= 1 << 30, "read.max_line_bytes", self.max_line_bytes, "1 KiB to 1 GiB")
+        _require(1 <= self.max_text_bytes <= 1 << 30, "read.max_text_bytes", self.max_text_bytes, "1 to 1 GiB")
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalize:
+    """NFC is always done; the rest can be switched off one by one."""
+
+    fillers: bool = setting(True, "remove Hangul fillers that pad without being seen")
+    zero_width: bool = setting(True, "remove zero-width characters and soft hyphens outside joined emoji")
+    control: bool = setting(True, "remove control characters other than tab and line feed")
+    halfwidth_jamo: bool = setting(True, "half-width jamo to compatibility jamo; ㆍ used as a dot to ·")
+    whitespace: bool = setting(True, "one kind of line end, no blanks at line ends, no blank edges")
+
+
+@dataclasses.dataclass(frozen=True)
+class Language:
+    """Korean or not: by script first, by langdetect only where script does not decide."""
+
+    korean_share: float = setting(0.30, "share of Hangul among letters from which a document is Korean")
+    mixed_share: float = setting(0.05, "share from which it can be Korean mixed with another language or code")
+    keep_mixed: bool = setting(True, "keep what is tagged ko-mixed")
+
+    def __post_init__(self) -> None:
+        _require(0 < self.mixed_share <= self.korean_share <= 1, "language.mixed_share", self.mixed_share,
+                 "0 < mixed_share <= korean_share <= 1")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Fingerprint:
+    """Shingles and their MinHash signature."""
+
+    ngram: int = setting(5, "characters in a shingle, counted in letters and digits only")
+    seed: int = setting(1, "seed of the MinHash permutations (as datasketch.MinHash)")
+    bands: int = setting(22, "bands of the signature: more find more pairs, and cost more")
+    rows: int = setting(5, "hash values in a band: more propose fewer false pairs")
+    min_chars: int = setting(5, "documents with fewer letters and digits are compared for exact equality only")
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.ngram <= 64, "fingerprint.ngram", self.ngram, "1 to 64")
+        _require(0 <= self.seed < 1 << 32, "fingerprint.seed", self.seed, "0 to 4294967295")
+        _require(1 <= self.bands <= 256, "fingerprint.bands", self.bands, "1 to 256")
+        _require(1 <= self.rows <= 64, "fingerprint.rows", self.rows, "1 to 64")
+        _require(self.min_chars >= self.ngram, "fingerprint.min_chars", self.min_chars,
+                 f"at least fingerprint.ngram ({self.ngram}): a shorter text has no shingle")  # fmt: skip
+
+    @property
+    def num_perm(self) -> int:
+        """Length of a signature."""
+        return self.bands * self.rows
+
+
+ORDER_KEYS = ("priority", "longest", "shortest", "newest", "oldest", "id")
+
+
+@dataclasses.dataclass(frozen=True)
+class Deduplicate:
+    """Which documents are duplicates, and which of them stays."""
+
+    exact: bool = setting(True, "drop documents whose letters and digits equal another's")
+    near: bool = setting(True, "drop documents whose shingles are nearly those of a kept one")
+    threshold: float = setting(0.8, "true Jaccard similarity of shingle sets from which two are near-duplicates")
+    prefer: list[str] = setting(
+        ["priority", "longest", "oldest", "id"],
+        "which of two duplicates stays: the first of these that tells them apart "
+        "(priority, longest, shortest, newest, oldest, id)",
+    )
+    priority: list[str] = setting([], "names of sources, the most preferred first; others come after them")
+    bucket: int = setting(2048, "documents in one bucket of a band compared pair by pair; more go through leaders")
+
+    def __post_init__(self) -> None:
+        _require(0 < self.threshold <= 1, "deduplicate.threshold", self.threshold, "above 0, at most 1")
+        for key in self.prefer:
+            if key not in ORDER_KEYS:
+                raise ConfigError(f"deduplicate.prefer: {key!r} is none of {', '.join(ORDER_KEYS)}{_near(key, ORDER_KEYS)}")
+        _require(self.bucket >= 2, "deduplicate.bucket", self.bucket, "at least 2")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """The Parquet files of the release."""
+
+    target_bytes: int = setting(512 << 20, "bytes of text in a shard, about; fewer where that gives enough shards")
+    min_shards: int = setting(8, "shards to have at least, as long as each holds 8 MiB of text")
+    row_group_bytes: int = setting(16 << 20, "bytes of text in a row group, about")
+    compression_level: int = setting(3, "zstd level")
+    text_of_rejects: bool = setting(False, "store the text of documents that filters reject, not only their place")
+
+    def __post_init__(self) -> None:
+        _require(self.target_bytes >= 1 << 16, "shards.target_bytes", self.target_bytes, "at least 64 KiB")
+        _require(1 <= self.min_shards <= 100_000, "shards.min_shards", self.min_shards, "1 to 100000")
+        _require(self.row_group_bytes >= 1 << 12, "shards.row_group_bytes", self.row_group_bytes, "at least 4 KiB")
+        _require(-7 <= self.compression_level <= 22, "shards.compression_level", self.compression_level, "-7 to 22")
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How the job runs. Nothing here changes a byte of the release."""
+
+    workers: int = setting(0, "worker processes; 0: as many as cores, none of their own for a small input")
+    chunk_bytes: int = setting(16 << 20, "bytes of input in a chunk and a work item, about")
+    staging: str = setting("", "where intermediate files go; empty: a folder inside the output")
+    keep_staging: bool = setting(False, "leave the intermediate files when done")
+
+    def __post_init__(self) -> None:
+        _require(self.workers >= 0, "execution.workers", self.workers, "0 or more")
+        _require(1 << 12 <= self.chunk_bytes <= 64 << 20, "execution.chunk_bytes", self.chunk_bytes, "4 KiB to 64 MiB")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A whole job."""
+
+    read: Read = dataclasses.field(default_factory=Read)
+    normalize: Normalize = dataclasses.field(default_factory=Normalize)
+    language: Language = dataclasses.field(default_factory=Language)
+    fingerprint: Fingerprint = dataclasses.field(default_factory=Fingerprint)
+    deduplicate: Deduplicate = dataclasses.field(default_factory=Deduplicate)
+    shards: Shards = dataclasses.field(default_factory=Shards)
+    execution: Execution = dataclasses.field(default_factory=Execution)
+
+    def digest(self) -> str:
+        """Hex sha256 over every setting that can change a byte of the release."""
+        content = dataclasses.asdict(self)
+        del content["execution"]
+        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _near(word: str, known: typing.Iterable[str]) -> str:
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def sections() -> Iterator[tuple[str, type[Any]]]:
+    """(name, dataclass) of each step's settings, in the order of the document's way."""
+    hints = typing.get_type_hints(Config)
+    for field in dataclasses.fields(Config):
+        yield field.name, hints[field.name]
+
+
+def settings(section: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+    """(field, type) of each setting of a section."""
+    hints = typing.get_type_hints(section)
+    for field in dataclasses.fields(section):
+        yield field, hints[field.name]
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """A setting's default value."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _typed(name: str, value: Any, kind: Any, choices: tuple[str, ...]) -> Any:
+    """The value if it is of the setting's type; numbers may be written as 64MiB, 1e6 or 16 << 20 nowhere but here."""
+    if isinstance(kind, types.GenericAlias):  # list[str]
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(f"{name} = {value!r}: a list of words is expected")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ConfigError(f"{name} = {value!r}: {kind.__name__} is expected, this is {type(value).__name__}")
+    if choices and value not in choices:
+        raise ConfigError(f"{name} = {value!r}: one of {', '.join(choices)}{_near(str(value), choices)}")
+    return value
+
+
+def from_mapping(data: Mapping[str, Any]) -> Config:
+    """The configuration that a nested mapping (as read from YAML) says; what it leaves out has its default.
+
+    Raises ConfigError for an unknown section or key (with the nearest known one), a wrong type or a value out of
+    range.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"a mapping of sections is expected, this is {type(data).__name__}")
+    known = dict(sections())
+    parts: dict[str, Any] = {}
+    for name, values in data.items():
+        if name not in known:
+            raise ConfigError(f"unknown section {name!r}{_near(str(name), known)} (known: {', '.join(known)})")
+        if values is None:
+            continue
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{name}: a mapping of settings is expected, this is {type(values).__name__}")
+        fields = {field.name: (field, kind) for field, kind in settings(known[name])}
+        checked = {}
+        for key, value in values.items():
+            if key not in fields:
+                raise ConfigError(f"unknown setting {name}.{key}{_near(str(key), fields)} (known: {', '.join(fields)})")
+            field, kind = fields[key]
+            checked[key] = _typed(f"{name}.{key}", value, kind, field.metadata["choices"])
+        parts[name] = known[name](**checked)
+    return Config(**parts)
