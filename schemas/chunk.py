@@ -77,7 +77,8 @@ class Chunk:
     """Rows of one work item, at most about `execution.chunk_bytes` of text, and what was rejected among them.
 
     A chunk never mixes work items and steps keep no state between chunks, so the same input gives the same chunks
-    on every runner. `last` marks the final chunk of its work item.
+    on every runner. `last` marks the final chunk of its work item; there `digest` is the hex sha256 of the input file,
+    if the item is a whole file.
     """
 
     item: str
@@ -85,6 +86,7 @@ class Chunk:
     last: bool
     rows: pa.RecordBatch
     rejects: pa.RecordBatch
+    digest: str = ""
 
     def keep(self, mask: np.ndarray, step: str, rule: pa.Array, value: pa.Array, threshold: str) -> Chunk:
         """Keeps the rows where `mask` is true and moves the others to the rejects.
@@ -136,15 +138,15 @@ def _batch(data: bytes) -> pa.RecordBatch:
 class ChunkCoder(beam.coders.Coder):
     """Arrow IPC. Beam's default pickles batches, and a ten-row slice drags its whole parent buffer along."""
 
-    _HEAD = struct.Struct("<HIBQ")
+    _HEAD = struct.Struct("<HIB64sQ")
 
     def encode(self, value: Chunk) -> bytes:
         item, rows, rejects = value.item.encode(), _ipc(value.rows), _ipc(value.rejects)
-        head = self._HEAD.pack(len(item), value.sequence, value.last, len(rows))
+        head = self._HEAD.pack(len(item), value.sequence, value.last, value.digest.encode(), len(rows))
         return head + item + rows + rejects
 
     def decode(self, encoded: bytes) -> Chunk:
-        size, sequence, last, rows = self._HEAD.unpack_from(encoded)
+        size, sequence, last, digest, rows = self._HEAD.unpack_from(encoded)
         start = self._HEAD.size
         return Chunk(
             encoded[start : start + size].decode(),
@@ -152,6 +154,7 @@ class ChunkCoder(beam.coders.Coder):
             bool(last),
             _batch(encoded[start + size : start + size + rows]),
             _batch(encoded[start + size + rows :]),
+            digest.rstrip(b"\0").decode(),
         )
 
     def is_deterministic(self) -> bool:

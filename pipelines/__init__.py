@@ -1,0 +1,1 @@
+"""Jobs: what one launches."""

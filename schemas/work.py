@@ -1,0 +1,136 @@
+"""What a job works on: input files, work items, and slices of exchange files."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import orjson
+
+FORMATS = ("jsonl", "parquet", "text")
+CODECS = ("none", "gzip", "zstd", "bz2", "xz")
+
+# What a column of the input can mean; `Columns` maps each to a column's name.
+ROLES = ("text", "id", "url", "source", "license", "published_at", "collected_at")
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The input's name for each role; empty where it has none."""
+
+    text: str
+    id: str = ""
+    url: str = ""
+    source: str = ""
+    license: str = ""
+    published_at: str = ""
+    collected_at: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class InputFile:
+    """One file of the plan.
+
+    `ordinal` numbers the files in the order of `name`, which is the path below the input's root. `version` changes
+    when the file's content may have (entity tag, or size and time of change).
+    """
+
+    ordinal: int
+    name: str
+    uri: str
+    format: str
+    codec: str
+    size: int
+    version: str
+    columns: Columns
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkItem:
+    """A part of an input file that one task reads.
+
+    `uri` is the file itself or a block cut from it (then `codec` is the block's). `start` and `end` are bytes of the
+    object at `uri` for jsonl, row groups for parquet; `end` is -1 for "to its end". `first_row` is the number of
+    the input's rows (lines) before it. `whole` says that the item is the whole file, so that its reader also
+    computes the file's digest.
+    """
+
+    id: str
+    file: InputFile
+    uri: str
+    codec: str
+    start: int
+    end: int
+    first_row: int
+    bytes: int
+    whole: bool
+
+
+class Slice(NamedTuple):
+    """A segment of an exchange file: `rows` rows as one Arrow IPC stream at `offset`, `length` bytes long."""
+
+    uri: str
+    offset: int
+    length: int
+    rows: int
+    checksum: int
+
+
+class _JsonCoder(beam.coders.Coder):
+    """Small references as JSON: readable in any log of a runner, and deterministic."""
+
+    kind: type[Any]
+
+    def encode(self, value: Any) -> bytes:
+        return orjson.dumps(value)
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def to_type_hint(self) -> type[Any]:
+        return self.kind
+
+
+class SliceCoder(_JsonCoder):
+    """Slice as a JSON array."""
+
+    kind = Slice
+
+    def encode(self, value: Slice) -> bytes:
+        return orjson.dumps(list(value))
+
+    def decode(self, encoded: bytes) -> Slice:
+        return Slice(*orjson.loads(encoded))
+
+
+def input_file(data: dict[str, Any]) -> InputFile:
+    """The InputFile that `dataclasses.asdict` made `data` from."""
+    return InputFile(**{**data, "columns": Columns(**data["columns"])})
+
+
+def work_item(data: dict[str, Any]) -> WorkItem:
+    """The WorkItem that `dataclasses.asdict` made `data` from."""
+    return WorkItem(**{**data, "file": input_file(data["file"])})
+
+
+class InputFileCoder(_JsonCoder):
+    """InputFile as a JSON object."""
+
+    kind = InputFile
+
+    def decode(self, encoded: bytes) -> InputFile:
+        return input_file(orjson.loads(encoded))
+
+
+class WorkItemCoder(_JsonCoder):
+    """WorkItem as a JSON object."""
+
+    kind = WorkItem
+
+    def decode(self, encoded: bytes) -> WorkItem:
+        return work_item(orjson.loads(encoded))
+
+
+for _coder in (SliceCoder, InputFileCoder, WorkItemCoder):
+    beam.coders.registry.register_coder(_coder.kind, _coder)

@@ -1,0 +1,4 @@
+"""Compiled loops over Arrow buffers: numba, cached, nogil, no Python objects, no Beam.
+
+Each kernel is named after its step and has a plain-Python reference in the tests that it must equal.
+"""
