@@ -78,7 +78,7 @@ class Chunk:
 
     A chunk never mixes work items and steps keep no state between chunks, so the same input gives the same chunks
     on every runner. `last` marks the final chunk of its work item; there `digest` is the hex sha256 of the input file,
-    if the item is a whole file.
+    if the item is a whole file. `input_bytes` is the decompressed input that the chunk was read from.
     """
 
     item: str
@@ -87,6 +87,7 @@ class Chunk:
     rows: pa.RecordBatch
     rejects: pa.RecordBatch
     digest: str = ""
+    input_bytes: int = 0
 
     def keep(self, mask: np.ndarray, step: str, rule: pa.Array, value: pa.Array, threshold: str) -> Chunk:
         """Keeps the rows where `mask` is true and moves the others to the rejects.
@@ -138,15 +139,17 @@ def _batch(data: bytes) -> pa.RecordBatch:
 class ChunkCoder(beam.coders.Coder):
     """Arrow IPC. Beam's default pickles batches, and a ten-row slice drags its whole parent buffer along."""
 
-    _HEAD = struct.Struct("<HIB64sQ")
+    _HEAD = struct.Struct("<HIB64sQQ")
 
     def encode(self, value: Chunk) -> bytes:
         item, rows, rejects = value.item.encode(), _ipc(value.rows), _ipc(value.rejects)
-        head = self._HEAD.pack(len(item), value.sequence, value.last, value.digest.encode(), len(rows))
+        head = self._HEAD.pack(
+            len(item), value.sequence, value.last, value.digest.encode(), value.input_bytes, len(rows)
+        )
         return head + item + rows + rejects
 
     def decode(self, encoded: bytes) -> Chunk:
-        size, sequence, last, digest, rows = self._HEAD.unpack_from(encoded)
+        size, sequence, last, digest, input_bytes, rows = self._HEAD.unpack_from(encoded)
         start = self._HEAD.size
         return Chunk(
             encoded[start : start + size].decode(),
@@ -155,6 +158,7 @@ class ChunkCoder(beam.coders.Coder):
             _batch(encoded[start + size : start + size + rows]),
             _batch(encoded[start + size + rows :]),
             digest.rstrip(b"\0").decode(),
+            input_bytes,
         )
 
     def is_deterministic(self) -> bool:

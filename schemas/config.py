@@ -1,8 +1,8 @@
 """The configuration: one frozen dataclass per step, validated once.
 
 Each field's metadata holds its help text, which is the one source for `--help`, for the commented file that
-`malmungchi config` prints, and for the YAML keys. Settings under `execution` say how a job runs and never change a
-byte of the release; all others do, and go into the configuration digest.
+`malmungchi config` prints, and for the YAML keys. Settings under `execution` say how a job runs and never
+change a byte of the release; all others do, and go into the configuration digest.
 """
 
 from __future__ import annotations
@@ -10,20 +10,32 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 import orjson
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be used; the message says which, why, and what to write instead."""
+    """A setting that cannot be used; the message says which, why, and what to write instead.
+
+    `setting` is its name, `section` or `section.key`, so that whoever read it can say where it was written.
+    """
+
+    def __init__(self, message: str, setting: str = "") -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 def setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field with its help text and, for strings, the values allowed."""
+    """A dataclass field with its help text and, for strings, the values allowed.
+
+    A setting whose name ends in `_bytes` is a size: it may be written as `parse_bytes` reads it.
+    """
     metadata = {"help": text, "choices": choices}
     if isinstance(default, dict | list):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -32,7 +44,35 @@ def setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
 
 def _require(condition: bool, name: str, value: object, rule: str) -> None:
     if not condition:
-        raise ConfigError(f"{name} = {value!r}: {rule}")
+        raise ConfigError(f"{name} = {value!r}: {rule}", name)
+
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes in a size written as 1048576, 64MiB, 1GiB, 512k (powers of 1024) or 64MB (powers of 1000).
+
+    That is how GNU tools read sizes.
+
+    Raises ValueError for anything else, and for a size that is no whole number of bytes.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(ib|b)?|b)?\s*", text, re.IGNORECASE | re.ASCII)
+    if not match:
+        raise ValueError(f"{text!r} is no size; write bytes, or 512k, 64MiB, 1GiB")
+    number, unit, kind = match[1], (match[2] or "").lower(), (match[3] or "").lower()
+    size = Fraction(number) * (1000 ** " kmgt".index(unit) if kind == "b" else _UNITS[unit])
+    if size.denominator != 1:
+        raise ValueError(f"{text!r} is no whole number of bytes")
+    return int(size)
+
+
+def format_bytes(size: int) -> str:
+    """The shortest exact way to write a size: 16MiB, 1GiB, 1000."""
+    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size and size % unit == 0:
+            return f"{size // unit}{name}"
+    return str(size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +91,12 @@ class Read:
     strict: bool = setting(False, "a file with a break in it (truncated, corrupt) fails the job")
 
     def __post_init__(self) -> None:
-        _require(1 << 10 <= self.max_line_bytes <= 1 << 30, "read.max_line_bytes", self.max_line_bytes, "1 KiB to 1 GiB")
+        _require(
+            1 << 10 <= self.max_line_bytes <= 1 << 30,
+            "read.max_line_bytes",
+            self.max_line_bytes,
+            "1 KiB to 1 GiB",
+        )
         _require(1 <= self.max_text_bytes <= 1 << 30, "read.max_text_bytes", self.max_text_bytes, "1 to 1 GiB")
 
 
@@ -71,12 +116,16 @@ class Language:
     """Korean or not: by script first, by langdetect only where script does not decide."""
 
     korean_share: float = setting(0.30, "share of Hangul among letters from which a document is Korean")
-    mixed_share: float = setting(0.05, "share from which it can be Korean mixed with another language or code")
+    prose_share: float = setting(
+        0.40, "share in prose, code left out, from which it is Korean mixed with something else"
+    )
+    mixed_share: float = setting(0.10, "share in text, markup and fenced code left out, below which it is not Korean")
     keep_mixed: bool = setting(True, "keep what is tagged ko-mixed")
 
     def __post_init__(self) -> None:
-        _require(0 < self.mixed_share <= self.korean_share <= 1, "language.mixed_share", self.mixed_share,
-                 "0 < mixed_share <= korean_share <= 1")  # fmt: skip
+        _require(0 < self.korean_share <= 1, "language.korean_share", self.korean_share, "above 0, at most 1")
+        _require(0 < self.mixed_share <= self.prose_share <= 1, "language.mixed_share", self.mixed_share,
+                 "0 < mixed_share <= prose_share <= 1")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,19 +162,28 @@ class Deduplicate:
     exact: bool = setting(True, "drop documents whose letters and digits equal another's")
     near: bool = setting(True, "drop documents whose shingles are nearly those of a kept one")
     threshold: float = setting(0.8, "true Jaccard similarity of shingle sets from which two are near-duplicates")
-    prefer: list[str] = setting(
+    prefer: list[str] = setting(  # noqa: RUF009
         ["priority", "longest", "oldest", "id"],
         "which of two duplicates stays: the first of these that tells them apart "
         "(priority, longest, shortest, newest, oldest, id)",
     )
-    priority: list[str] = setting([], "names of sources, the most preferred first; others come after them")
+    priority: list[str] = setting([], "names of sources, the most preferred first; others come after them")  # noqa: RUF009
     bucket: int = setting(2048, "documents in one bucket of a band compared pair by pair; more go through leaders")
 
     def __post_init__(self) -> None:
         _require(0 < self.threshold <= 1, "deduplicate.threshold", self.threshold, "above 0, at most 1")
         for key in self.prefer:
             if key not in ORDER_KEYS:
-                raise ConfigError(f"deduplicate.prefer: {key!r} is none of {', '.join(ORDER_KEYS)}{_near(key, ORDER_KEYS)}")
+                hint = did_you_mean(key, ORDER_KEYS)
+                raise ConfigError(
+                    f"deduplicate.prefer: {key!r} is none of {', '.join(ORDER_KEYS)}{hint}",
+                    "deduplicate.prefer",
+                )
+        if self.near and not self.exact:
+            raise ConfigError(
+                "deduplicate.exact = False: near-duplicates include exact ones; set deduplicate.near off too",
+                "deduplicate.exact",
+            )
         _require(self.bucket >= 2, "deduplicate.bucket", self.bucket, "at least 2")
 
 
@@ -137,7 +195,6 @@ class Shards:
     min_shards: int = setting(8, "shards to have at least, as long as each holds 8 MiB of text")
     row_group_bytes: int = setting(16 << 20, "bytes of text in a row group, about")
     compression_level: int = setting(3, "zstd level")
-    text_of_rejects: bool = setting(False, "store the text of documents that filters reject, not only their place")
 
     def __post_init__(self) -> None:
         _require(self.target_bytes >= 1 << 16, "shards.target_bytes", self.target_bytes, "at least 64 KiB")
@@ -157,7 +214,12 @@ class Execution:
 
     def __post_init__(self) -> None:
         _require(self.workers >= 0, "execution.workers", self.workers, "0 or more")
-        _require(1 << 12 <= self.chunk_bytes <= 64 << 20, "execution.chunk_bytes", self.chunk_bytes, "4 KiB to 64 MiB")
+        _require(
+            1 << 12 <= self.chunk_bytes <= 64 << 20,
+            "execution.chunk_bytes",
+            self.chunk_bytes,
+            "4 KiB to 64 MiB",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +241,8 @@ class Config:
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _near(word: str, known: typing.Iterable[str]) -> str:
+def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+    """A suggestion to put behind an error message: the known word nearest to this one, or nothing."""
     match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {match[0]!r}?" if match else ""
 
@@ -206,25 +269,33 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 
 def _typed(name: str, value: Any, kind: Any, choices: tuple[str, ...]) -> Any:
-    """The value if it is of the setting's type; numbers may be written as 64MiB, 1e6 or 16 << 20 nowhere but here."""
+    """The value if it is of the setting's type, or can only mean one that is."""
     if isinstance(kind, types.GenericAlias):  # list[str]
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ConfigError(f"{name} = {value!r}: a list of words is expected")
-        return value
+            raise ConfigError(f"{name} = {value!r}: a list of words is expected", name)
+        return list(value)
+    if kind is int and isinstance(value, str) and name.endswith("_bytes"):
+        try:
+            return parse_bytes(value)
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}", name) from None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"{name} = {value!r}: {kind.__name__} is expected, this is {type(value).__name__}")
+        raise ConfigError(f"{name} = {value!r}: {_KINDS[kind]} is expected", name)
     if choices and value not in choices:
-        raise ConfigError(f"{name} = {value!r}: one of {', '.join(choices)}{_near(str(value), choices)}")
+        raise ConfigError(f"{name} = {value!r}: one of {', '.join(choices)}{did_you_mean(str(value), choices)}", name)
     return value
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
 def from_mapping(data: Mapping[str, Any]) -> Config:
     """The configuration that a nested mapping (as read from YAML) says; what it leaves out has its default.
 
-    Raises ConfigError for an unknown section or key (with the nearest known one), a wrong type or a value out of
-    range.
+    Raises ConfigError for an unknown section or key (with the nearest known one), a wrong type or a value out
+    of range.
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"a mapping of sections is expected, this is {type(data).__name__}")
@@ -232,16 +303,18 @@ def from_mapping(data: Mapping[str, Any]) -> Config:
     parts: dict[str, Any] = {}
     for name, values in data.items():
         if name not in known:
-            raise ConfigError(f"unknown section {name!r}{_near(str(name), known)} (known: {', '.join(known)})")
+            hint = did_you_mean(str(name), known)
+            raise ConfigError(f"unknown section {name!r}{hint} (known: {', '.join(known)})", str(name))
         if values is None:
             continue
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{name}: a mapping of settings is expected, this is {type(values).__name__}")
+            raise ConfigError(f"{name}: a mapping of settings is expected, this is {type(values).__name__}", name)
         fields = {field.name: (field, kind) for field, kind in settings(known[name])}
         checked = {}
         for key, value in values.items():
             if key not in fields:
-                raise ConfigError(f"unknown setting {name}.{key}{_near(str(key), fields)} (known: {', '.join(fields)})")
+                hint = did_you_mean(str(key), fields)
+                raise ConfigError(f"unknown setting {name}.{key}{hint} (known: {', '.join(fields)})", f"{name}.{key}")
             field, kind = fields[key]
             checked[key] = _typed(f"{name}.{key}", value, kind, field.metadata["choices"])
         parts[name] = known[name](**checked)

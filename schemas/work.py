@@ -53,7 +53,7 @@ class WorkItem:
     `uri` is the file itself or a block cut from it (then `codec` is the block's). `start` and `end` are bytes of the
     object at `uri` for jsonl, row groups for parquet; `end` is -1 for "to its end". `first_row` is the number of
     the input's rows (lines) before it. `whole` says that the item is the whole file, so that its reader also
-    computes the file's digest.
+    computes the file's digest. `broken` says how the file broke off behind this item, where the cut found it so.
     """
 
     id: str
@@ -65,6 +65,7 @@ class WorkItem:
     first_row: int
     bytes: int
     whole: bool
+    broken: str = ""
 
 
 class Slice(NamedTuple):

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import posixpath
+import tempfile
 import uuid
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -33,6 +34,11 @@ def resolve(uri: str) -> tuple[Any, str]:
     except ValueError as error:
         raise ValueError(f"{uri}: {error}") from error
     return fs, fs._strip_protocol(uri)
+
+
+def is_local(fs: Any) -> bool:
+    """Whether a file system is this machine's own, with renames."""
+    return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
 
 
 def join(base: str, *parts: str) -> str:
@@ -68,41 +74,37 @@ def exists(uri: str) -> bool:
 
 
 @contextlib.contextmanager
-def create(uri: str) -> Iterator[BinaryIO]:
+def create(uri: str, durable: bool = False) -> Iterator[Any]:
     """A file to write, visible at `uri` only when the block ends well.
 
-    Locally: a temporary file in the same folder, synced, then renamed over the name. On object stores: the upload
-    completes when the file is closed, and is abandoned on an error.
+    Locally: a temporary file in the same folder, renamed over the name; `durable` also waits until the disk has it.
+    Elsewhere: a temporary local file, uploaded in one piece, since not every store can abandon half an upload.
     """
     fs, path = resolve(uri)
-    if "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        part = f"{path}.{uuid.uuid4().hex}.part"
-        try:
-            with open(part, "wb") as file:
-                yield file
+    if not is_local(fs):
+        with tempfile.NamedTemporaryFile(prefix="malmungchi-") as file:
+            yield file
+            file.flush()
+            fs.put_file(file.name, path)
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    part = f"{path}.{uuid.uuid4().hex}.part"
+    try:
+        with open(part, "wb") as file:
+            yield file
+            if durable:
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(part, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(part)
-            raise
-        return
-    file = fs.open(path, "wb")
-    try:
-        yield file
+        os.replace(part, path)
     except BaseException:
-        if hasattr(file, "discard"):
-            file.discard()
-        file.closed = True
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(part)
         raise
-    file.close()
 
 
-def write_bytes(uri: str, data: bytes) -> None:
+def write_bytes(uri: str, data: bytes, durable: bool = False) -> None:
     """A small object in one go, whole or not at all."""
-    with create(uri) as file:
+    with create(uri, durable) as file:
         file.write(data)
 
 
@@ -110,7 +112,8 @@ def names(uri: str) -> list[str]:
     """Sorted names of the objects directly below `uri`; none if it does not exist."""
     fs, path = resolve(uri)
     try:
-        found = fs.ls(path, detail=False, refresh=True) if "s3" in str(fs.protocol) else fs.ls(path, detail=False)
+        fs.invalidate_cache(path)  # other processes write here as well
+        found = fs.ls(path, detail=False)
     except FileNotFoundError:
         return []
     return sorted(posixpath.basename(name.rstrip("/")) for name in found)

@@ -1,0 +1,135 @@
+"""The command line: malmungchi build, verify, inspect, config."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pipelines.logs import quiet
+from schemas.config import Config, ConfigError
+
+EXAMPLES = """examples:
+  malmungchi build --input 'crawl/*.jsonl.zst' --input books.parquet --output release/
+  malmungchi build --input 'crawl/*.jsonl.zst' --output release/ --dry-run
+  malmungchi verify release/
+  malmungchi inspect release/ --id doc-000042
+  malmungchi config > job.yaml
+"""
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    from pipelines import options
+
+    parser = argparse.ArgumentParser(
+        prog="malmungchi",
+        description="Korean text in, deduplicated Parquet shards for model trainers out.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, help_: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=help_, description=help_, epilog=EXAMPLES, allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+
+    for stage, text in (
+        ("build", "read, clean and deduplicate text, and publish it as Parquet shards"),
+        ("refine", "only the first stage of build: read, normalise, filter, fingerprint"),
+        ("deduplicate", "only the second stage of build: find duplicates"),
+        ("publish", "only the third stage of build: write the release"),
+    ):
+        command = add(stage, text)
+        command.add_argument("--input", action="append", required=True, metavar="URL",
+                             help="file or glob, anywhere fsspec reaches; give it again for more")  # fmt: skip
+        command.add_argument("--output", required=True, metavar="URL", help="folder of the release")
+        command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+        command.add_argument("--restart", action="store_true", help="throw away what an unfinished job has done")
+        command.add_argument("--quiet", action="store_true", help="no progress, no summary")
+        options.add_arguments(command)
+    command = add("verify", "check every checksum, count and schema of a release again")
+    command.add_argument("release", metavar="URL", help="folder of the release")
+    command = add("inspect", "look into a release: rows, rejects, duplicates, one document's fate")
+    command.add_argument("release", metavar="URL", help="folder of the release")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--id", help="explain what became of the document with this id")
+    what.add_argument("--rejects", action="store_true", help="show rejected rows")
+    what.add_argument("--duplicates", action="store_true", help="show clusters of duplicates, the largest first")
+    command.add_argument("--rule", default="", help="only rejects of this rule")
+    command.add_argument("--limit", type=int, default=10, help="rows to show (default: 10)")
+    add("config", "print a commented default configuration")
+    return parser, commands.choices
+
+
+def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config) -> int:
+    from pipelines.build import Job, build, dry_run
+    from pipelines.display import Display
+    from pipelines.plan import make_plan
+
+    plan = make_plan(arguments.input, config)
+    with Display(arguments.quiet) as display:
+        job = Job(plan, arguments.output.rstrip("/"), beam, display)
+        if arguments.dry_run:
+            print(dry_run(job))
+            return 0
+        if arguments.command == "build":
+            display.finish(build(job, arguments.restart), job.output)
+            return 0
+        job.prepare()
+        refined = job.refine()
+        if arguments.command == "deduplicate":
+            job.deduplicate(refined)
+        elif arguments.command == "publish":
+            display.finish(job.publish(refined, job.deduplicate(refined)), job.output)
+    return 0
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser, commands = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if arguments.command in ("build", "refine", "deduplicate", "publish"):
+        from pipelines.options import beam_arguments, config_from
+
+        beam = beam_arguments(commands[arguments.command], rest)
+        return _job_command(arguments, beam, config_from(arguments))
+    if rest:
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    if arguments.command == "config":
+        from pipelines.options import commented_default
+
+        print(commented_default(), end="")
+        return 0
+    if arguments.command == "verify":
+        from pipelines.verify import verify
+
+        return verify(arguments.release.rstrip("/"))
+    from pipelines.inspect import inspect
+
+    return inspect(arguments.release.rstrip("/"), arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; the exit code. What a user can mend is said in one line, without a traceback."""
+    quiet()
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        print("malmungchi: stopped; what is finished is kept, start the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+    except (ConfigError, ValueError, OSError, RuntimeError) as error:
+        print(f"malmungchi: {error}", file=sys.stderr)
+        return 1
+
+
+def stage_main(stage: str) -> int:
+    """Entry point of `python -m pipelines.<stage>`."""
+    return main([stage, *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,127 @@
+"""What a person sees while a job works and when it is done."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pipelines.plan import human
+from schemas.release import Manifest
+from transforms import progress
+
+_LINE_SECONDS = 5.0
+_BAR_SECONDS = 0.25
+
+
+class Display:
+    """Progress of a job's stages: a bar on a terminal, plain lines otherwise, nothing when quiet.
+
+    `seconds` collects how long each stage took.
+    """
+
+    def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        self._folder = tempfile.TemporaryDirectory(prefix="malmungchi-")
+        os.environ[progress.FOLDER] = self._folder.name
+        self.seconds: dict[str, float] = {}
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.environ.pop(progress.FOLDER, None)
+        self._folder.cleanup()
+
+    def say(self, text: str) -> None:
+        """One plain line."""
+        if not self._quiet:
+            print(text, file=self._stream, flush=True)
+
+    @contextmanager
+    def stage(self, name: str, expected_bytes: int) -> Iterator[None]:
+        """Shows a stage's progress until the block ends; `expected_bytes` is about what will pass through it."""
+        stop = threading.Event()
+        show = self._bar if self._stream.isatty() else self._lines
+        thread = threading.Thread(target=show, args=(name, expected_bytes, stop), daemon=True)
+        start = time.monotonic()
+        if not self._quiet:
+            thread.start()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.monotonic() - start
+            stop.set()
+            if not self._quiet:
+                thread.join()
+
+    def _lines(self, name: str, expected: int, stop: threading.Event) -> None:
+        start = time.monotonic()
+        while not stop.wait(_LINE_SECONDS):
+            documents, size = progress.totals(self._folder.name)[name]
+            passed = time.monotonic() - start
+            left = f", about {passed * (expected - size) / size:.0f} s left" if 0 < size < expected else ""
+            self.say(f"{name}: {documents:,} documents, {human(size)}, {human(size / passed)}/s{left}")
+        self.say(f"{name}: {self._summary(name)}")
+
+    def _summary(self, name: str) -> str:
+        documents, size = progress.totals(self._folder.name)[name]
+        seconds = self.seconds[name]
+        if not documents:
+            return f"done in {seconds:.1f} s"
+        return f"{documents:,} documents, {human(size)} in {seconds:.1f} s ({human(size / seconds)}/s)"
+
+    def _bar(self, name: str, expected: int, stop: threading.Event) -> None:
+        columns = (
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(file=self._stream)) as bar:
+            task = bar.add_task(name, total=expected or None, detail="")
+            start = time.monotonic()
+            while not stop.wait(_BAR_SECONDS):
+                documents, size = progress.totals(self._folder.name)[name]
+                speed = human(size / (time.monotonic() - start))
+                bar.update(task, completed=size, detail=f"{documents:,} documents  {speed}/s")
+            total = progress.totals(self._folder.name)[name][1] or 1
+            bar.update(task, completed=total, total=total, detail=self._summary(name))
+
+    def finish(self, manifest: Manifest, output: str) -> None:
+        """The closing table: in, kept, rejected by reason, and the time of each step."""
+        if self._quiet:
+            return
+        counts = manifest.counts
+        table = Table(title=f"{output}", title_justify="left", show_edge=False)
+        table.add_column("documents")
+        table.add_column("count", justify="right")
+        table.add_column("share", justify="right")
+        total = counts["input"] or 1
+        table.add_row("input", f"{counts['input']:,}", "100 %")
+        for reason, count in counts["rejected"].items():
+            table.add_row(f"- {reason}", f"{count:,}", f"{count / total:.1%}")
+        table.add_row("= kept", f"{counts['kept']:,}", f"{counts['kept'] / total:.1%}", style="bold")
+        console = Console(file=self._stream, highlight=False)
+        console.print(table)
+        others = [f"{name} {count:,}" for name, count in list(manifest.languages.items())[:12]]
+        if others:
+            console.print("languages seen: " + ", ".join(others))
+        times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+        shards = sum(file.path.startswith("data/") for file in manifest.files)
+        text = sum(file.text_bytes for file in manifest.files)
+        console.print(f"{human(text)} of text in {shards} shards; {times}")
+        for warning in manifest.warnings:
+            console.print(f"warning: {warning}", style="yellow")
+        console.print(f"release: {output}\nsummary: {output}/README.md, {output}/manifest.json")

@@ -1,0 +1,102 @@
+"""inspect: look into a release, and explain the fate of one document."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from schemas.release import FOLDERS, MANIFEST, Manifest
+from transforms import storage
+
+_EXCERPT = 200
+
+
+def _dataset(release: str, manifest: Manifest, folder: str) -> ds.Dataset:
+    paths = [file.path for file in manifest.files if file.path.startswith(folder + "/")]
+    fs, root = storage.resolve(release)
+    return ds.dataset([f"{root}/{path}" for path in paths], schema=FOLDERS[folder], format="parquet",
+                      filesystem=fs) if paths else ds.dataset(pa.Table.from_pylist([], FOLDERS[folder]))  # fmt: skip
+
+
+def _show(row: dict[str, Any]) -> str:
+    lines = []
+    for name, value in row.items():
+        if value is None:
+            continue
+        text = str(value)
+        if len(text) > _EXCERPT:
+            text = f"{text[:_EXCERPT]}… ({len(text):,} characters)"
+        lines.append(f"  {name:<18}{text}".replace("\n", "\n" + " " * 20))
+    return "\n".join(lines)
+
+
+def explain(release: str, manifest: Manifest, id_: str) -> Iterator[str]:
+    """What became of the document(s) with this id, in words."""
+    pairs = _dataset(release, manifest, "duplicates")
+    for row in _dataset(release, manifest, "data").to_table(filter=pc.field("id") == id_).to_pylist():
+        yield f"{id_}: kept, from {row['file']} row {row['row']}"
+        yield (
+            f"  language: {row['language']}, decided by {row['language_detector']} "
+            f"(Hangul is {row['hangul_share']:.1%} of {row['letters']} letters)"
+        )
+        if row["duplicate_count"] > 1:
+            yield f"  stands for {row['duplicate_count']} documents; dropped for it:"
+            for pair in pairs.to_table(filter=pc.field("kept_id") == id_).to_pylist():
+                yield f"    {pair['dropped_id']}  {pair['rule']}  {pair['score']:.4f}"
+        yield _show(row)
+    threshold = manifest.config["deduplicate"]["threshold"]
+    for row in pairs.to_table(filter=pc.field("dropped_id") == id_).to_pylist():
+        yield f"{id_}: dropped at deduplicate by rule {row['rule']}, from {row['file']} row {row['row']}"
+        yield f"  similarity {row['score']:.4f}, threshold {threshold}; kept in its place: {row['kept_id']}"
+    for row in _dataset(release, manifest, "rejects").to_table(filter=pc.field("id") == id_).to_pylist():
+        yield f"{id_}: dropped at {row['step']} by rule {row['rule']}, from {row['file']} row {row['row']}"
+        yield f"  value {row['value']}, threshold {row['threshold']}"
+
+
+def _clusters(release: str, manifest: Manifest, limit: int) -> Iterator[str]:
+    pairs = _dataset(release, manifest, "duplicates").to_table()
+    if not pairs.num_rows:
+        yield "no duplicates were dropped"
+        return
+    sizes = pairs.group_by(["cluster_id", "kept_id"]).aggregate([([], "count_all")])
+    order = [("count_all", "descending"), ("kept_id", "ascending")]
+    for cluster in sizes.sort_by(order).slice(0, limit).to_pylist():
+        yield f"{cluster['kept_id']}: stands for {cluster['count_all'] + 1} documents"
+        mine = pairs.filter(pc.equal(pairs["cluster_id"], cluster["cluster_id"]))
+        for pair in mine.sort_by([("score", "descending"), ("dropped_id", "ascending")]).slice(0, limit).to_pylist():
+            yield f"  {pair['dropped_id']}  {pair['rule']}  {pair['score']:.4f}"
+
+
+def inspect(release: str, arguments: argparse.Namespace) -> int:
+    """Prints what is asked for; 1 when there is no such document."""
+    try:
+        manifest = Manifest.from_json(storage.read_bytes(storage.join(release, MANIFEST)))
+    except FileNotFoundError:
+        print(f"{release}: no {MANIFEST}: this is no release, or one that is not finished", file=sys.stderr)
+        return 1
+    if arguments.id is not None:
+        found = list(explain(release, manifest, arguments.id))
+        if not found:
+            print(f"{arguments.id}: no document of this id was read", file=sys.stderr)
+            return 1
+    elif arguments.duplicates:
+        found = list(_clusters(release, manifest, arguments.limit))
+    else:
+        folder = "rejects" if arguments.rejects else "data"
+        chosen = pc.field("rule") == arguments.rule if arguments.rejects and arguments.rule else None
+        rows = _dataset(release, manifest, folder).head(arguments.limit, filter=chosen).to_pylist()
+        found = [_show(row) + "\n" for row in rows]
+    print("\n".join(found))
+    return 0
+
+
+if __name__ == "__main__":
+    from pipelines.cli import stage_main
+
+    raise SystemExit(stage_main("inspect"))

@@ -1,0 +1,160 @@
+"""verify: every checksum, count and schema of a release again."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.card import card
+from schemas.release import CARD, FOLDERS, MANIFEST, File, Manifest
+from transforms import storage
+from transforms.kernels import strings
+from transforms.kernels.utf8 import string_buffers
+
+
+def _sha256(uri: str) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with storage.open_input(uri) as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+            size += len(block)
+    return digest.hexdigest(), size
+
+
+def _check_file(release: str, file: File, manifest: Manifest) -> Iterator[str]:
+    uri = storage.join(release, file.path)
+    try:
+        digest, size = _sha256(uri)
+    except FileNotFoundError:
+        yield f"{file.path}: missing"
+        return
+    if size != file.bytes:
+        yield f"{file.path}: {size} bytes, {file.bytes} in the manifest"
+    if digest != file.sha256:
+        yield f"{file.path}: sha256 {digest[:16]}… differs from the manifest's {file.sha256[:16]}…"
+        return
+    with storage.open_input(uri) as source:
+        parquet = pq.ParquetFile(source)
+        schema = FOLDERS[file.path.split("/")[0]]
+        if not parquet.schema_arrow.equals(schema):
+            yield f"{file.path}: its columns are not those of schema version {manifest.schema_version}"
+            return
+        metadata = parquet.schema_arrow.metadata or {}
+        if metadata.get(b"malmungchi.config_digest", b"").decode() != manifest.config_digest:
+            yield f"{file.path}: made with other settings than the manifest says"
+        if parquet.metadata.num_rows != file.rows:
+            yield f"{file.path}: {parquet.metadata.num_rows} rows, {file.rows} in the manifest"
+        if file.path.startswith("data/"):
+            yield from _check_shard(parquet, file)
+
+
+def _check_shard(parquet: pq.ParquetFile, file: File) -> Iterator[str]:
+    """Order, ids and text of one shard, batch by batch."""
+    last = np.uint64(0)
+    first_id = last_id = ""
+    text_bytes = 0
+    for batch in parquet.iter_batches(batch_size=4096, columns=["id", "text", "duplicate_count"]):
+        if not batch.num_rows:
+            continue
+        ids = batch["id"]
+        key = strings.hashes(*string_buffers(ids))
+        if key[0] < last or (key[1:] < key[:-1]).any():
+            yield f"{file.path}: rows are not in the order of the release"
+            return
+        last = key[-1]
+        first_id = first_id or ids[0].as_py()
+        last_id = ids[-1].as_py()
+        text_bytes += int(pc.sum(pc.binary_length(batch["text"])).as_py())
+        if pc.min(batch["duplicate_count"]).as_py() < 1:
+            yield f"{file.path}: duplicate_count below 1"
+    if (first_id, last_id) != (file.first_id, file.last_id):
+        yield f"{file.path}: ids from {first_id!r} to {last_id!r}, {file.first_id!r} to {file.last_id!r} in the manifest"
+    if text_bytes != file.text_bytes:
+        yield f"{file.path}: {text_bytes} bytes of text, {file.text_bytes} in the manifest"
+
+
+def _tally(release: str, manifest: Manifest) -> tuple[Counter[tuple[str, str]], Counter[str]]:
+    """((folder, reason or "") -> rows, source -> kept) as the files themselves say."""
+    found: Counter[tuple[str, str]] = Counter()
+    sources: Counter[str] = Counter()
+    for file in manifest.files:
+        folder = file.path.split("/")[0]
+        columns = {"data": ["source"], "rejects": ["step", "rule"], "duplicates": ["rule"]}[folder]
+        with storage.open_input(storage.join(release, file.path)) as source:
+            table = pq.read_table(pa.PythonFile(source, "r"), columns=columns)
+        if folder == "data":
+            for item in pc.fill_null(table["source"], "").value_counts().to_pylist():
+                sources[item["values"]] += item["counts"]
+            found[folder, ""] += table.num_rows
+            continue
+        counted = table.group_by(columns).aggregate([([], "count_all")])
+        for row in counted.to_pylist():
+            found[folder, f"{row.get('step', 'deduplicate')}.{row['rule']}"] += row["count_all"]
+    return found, sources
+
+
+def problems(release: str) -> Iterator[str]:
+    """What is wrong with a release, one sentence each; nothing when all is well."""
+    try:
+        manifest = Manifest.from_json(storage.read_bytes(storage.join(release, MANIFEST)))
+    except FileNotFoundError:
+        yield f"{MANIFEST}: missing: this is no release, or one that was never finished"
+        return
+    except ValueError as error:
+        yield f"{MANIFEST}: {error}"
+        return
+    listed = {file.path for file in manifest.files}
+    for folder in FOLDERS:
+        for name in storage.names(storage.join(release, folder)):
+            if f"{folder}/{name}" not in listed:
+                yield f"{folder}/{name}: not in the manifest"
+    broken = False
+    for file in manifest.files:
+        for problem in _check_file(release, file, manifest):
+            broken = True
+            yield problem
+    counts = manifest.counts
+    if counts["input"] != counts["kept"] + sum(counts["rejected"].values()):
+        yield f"{MANIFEST}: input {counts['input']} is not kept {counts['kept']} + rejected {counts['rejected']}"
+    if storage.exists(storage.join(release, CARD)):
+        if storage.read_bytes(storage.join(release, CARD)) != card(manifest).encode():
+            yield f"{CARD}: not the card of this manifest"
+    else:
+        yield f"{CARD}: missing"
+    if broken:
+        return
+    found, sources = _tally(release, manifest)
+    if found.pop(("data", ""), 0) != counts["kept"]:
+        yield f"{MANIFEST}: kept {counts['kept']} is not what the shards hold"
+    reasons = {reason: count for (_, reason), count in found.items()}
+    if reasons != counts["rejected"]:
+        yield f"{MANIFEST}: rejected {counts['rejected']} is not what rejects/ and duplicates/ hold: {reasons}"
+    said = {name: source["kept"] for name, source in manifest.sources.items() if source["kept"]}
+    if said != dict(sources):
+        yield f"{MANIFEST}: kept documents by source are not what the shards hold"
+
+
+def verify(release: str) -> int:
+    """Prints what is wrong; 0 when nothing is, 1 otherwise."""
+    count = 0
+    for problem in problems(release):
+        print(problem, file=sys.stderr)
+        count += 1
+    if count:
+        print(f"{release}: {count} problem(s)", file=sys.stderr)
+        return 1
+    print(f"{release}: every checksum, count and schema is right")
+    return 0
+
+
+if __name__ == "__main__":
+    from pipelines.cli import stage_main
+
+    raise SystemExit(stage_main("verify"))

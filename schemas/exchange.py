@@ -1,0 +1,102 @@
+"""Rows of exchange files: what is staged, and what deduplication sends from step to step."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pyarrow as pa
+
+from schemas.chunk import DOCUMENT, LANGUAGE
+
+CONTENT_HASH = pa.field("content_hash", pa.binary(16), nullable=False)
+
+# Channel `rows`: documents by partition. `key` is the hash of the id: the partition and the order of the release.
+STAGED = pa.schema([*DOCUMENT, *LANGUAGE, CONTENT_HASH, pa.field("key", pa.uint64(), nullable=False)])
+
+# A document without its text, as exact deduplication needs it. `node` is the first half of the content hash: what
+# bands and components call a document, so that identical texts are one node and a million copies cost as one.
+_IDENTITY = [
+    pa.field("node", pa.uint64(), nullable=False),
+    CONTENT_HASH,
+    pa.field("ordinal", pa.uint64(), nullable=False),
+    pa.field("partition", pa.int32(), nullable=False),
+]
+
+# Channel `exact`: one row a document, by range of the node; with what the order of preference looks at.
+EXACT = pa.schema(
+    [
+        *_IDENTITY,
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("priority", pa.int32(), nullable=False),
+        pa.field("chars", pa.int32(), nullable=False),
+        pa.field("bytes", pa.int32(), nullable=False),
+        pa.field("date", pa.int64()),
+    ]
+)
+
+
+def band_schema(sketch_bytes: int) -> pa.Schema:
+    """Channel `bands`: one row a document and band, by band and range of the band's hash."""
+    return pa.schema(
+        [
+            pa.field("hash", pa.uint64(), nullable=False),
+            pa.field("node", pa.uint64(), nullable=False),
+            pa.field("sketch", pa.binary(sketch_bytes), nullable=False),
+        ]
+    )
+
+
+# Channel `edges`: a spanning forest of the candidate pairs of one band's range.
+EDGE = pa.schema([pa.field("a", pa.uint64(), nullable=False), pa.field("b", pa.uint64(), nullable=False)])
+
+# Channel `members`: nodes that have candidates, by range of the node; a component is named by its smallest node.
+MEMBER = pa.schema([pa.field("node", pa.uint64(), nullable=False), pa.field("component", pa.uint64(), nullable=False)])
+
+# Channel `candidates`: documents whose near-duplicates are to be looked for, by component. Of documents with the same
+# content only the preferred one is verified (`best`); the others share its fate.
+CANDIDATE = pa.schema([*EXACT, MEMBER.field("component"), pa.field("best", pa.bool_(), nullable=False)])
+
+# Channel `wanted`: documents of a partition whose text the verification of a component needs.
+WANTED = pa.schema([pa.field("ordinal", pa.uint64(), nullable=False), MEMBER.field("component")])
+
+# Channel `texts`: those texts, by component.
+TEXT = pa.schema([*WANTED, pa.field("text", pa.string(), nullable=False)])
+
+# Channel `verdicts`: by partition, documents that are dropped, or kept and stand for others.
+VERDICT = pa.schema(
+    [
+        pa.field("ordinal", pa.uint64(), nullable=False),
+        pa.field("bytes", pa.int32(), nullable=False),
+        pa.field("kept", pa.bool_(), nullable=False),
+        pa.field("duplicate_count", pa.int64(), nullable=False),
+        pa.field("cluster_id", pa.binary(16), nullable=False),
+        pa.field("kept_id", pa.string(), nullable=False),
+        pa.field("rule", pa.string()),
+        pa.field("score", pa.float64()),
+    ]
+)
+
+# Range exchanges aim at tasks of these sizes.
+_PARTITION_BYTES = 16 << 20
+_EXACT_BYTES = 64 << 20
+_BAND_BYTES = 128 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Into how many parts each exchange is split. Fixed when a job is planned, from the size of its input."""
+
+    partitions: int
+    exact_ranges: int
+    band_ranges: int
+    reject_partitions: int
+
+
+def layout(input_bytes: int) -> Layout:
+    """The layout for about so many bytes of decompressed input."""
+
+    def parts(size: int) -> int:
+        return max(1, -(-input_bytes // size))
+
+    partitions = parts(_PARTITION_BYTES)
+    return Layout(partitions, parts(_EXACT_BYTES), parts(_BAND_BYTES), parts(16 * _PARTITION_BYTES))

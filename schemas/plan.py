@@ -1,0 +1,65 @@
+"""The plan of a job: what it reads, how the work is split, and where it goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import orjson
+
+from schemas.config import Config, from_mapping
+from schemas.exchange import Layout
+from schemas.work import InputFile, input_file
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a job does. The same plan gives the same tasks, whoever runs them."""
+
+    config: Config
+    files: list[InputFile]
+    input_bytes: int
+    layout: Layout
+
+    def to_json(self) -> bytes:
+        """As it is kept in the staging area."""
+        return orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_INDENT_2)
+
+    @staticmethod
+    def from_json(data: bytes) -> Plan:
+        """Raises ConfigError, KeyError or TypeError when it is not a plan of this version."""
+        fields: dict[str, Any] = orjson.loads(data)
+        return Plan(
+            from_mapping(fields["config"]),
+            [input_file(item) for item in fields["files"]],
+            fields["input_bytes"],
+            Layout(**fields["layout"]),
+        )
+
+    def digest(self) -> str:
+        """Hex sha256 over all that intermediate files depend on."""
+        fields = dataclasses.asdict(self)
+        execution = fields["config"].pop("execution")
+        fields["chunk_bytes"] = execution["chunk_bytes"]
+        return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def differences(self, other: Plan) -> list[str]:
+        """In words, what another plan of the same output does otherwise."""
+        found = []
+        mine, theirs = dataclasses.asdict(self.config), dataclasses.asdict(other.config)
+        for section, settings in mine.items():
+            for name, value in settings.items():
+                if (section != "execution" or name == "chunk_bytes") and value != theirs[section][name]:
+                    found.append(f"{section}.{name} was {theirs[section][name]!r}, is {value!r}")
+        ours, before = {file.name: file for file in self.files}, {file.name: file for file in other.files}
+        found += [f"input {name!r} is new" for name in sorted(ours.keys() - before.keys())]
+        found += [f"input {name!r} is gone" for name in sorted(before.keys() - ours.keys())]
+        for name in sorted(ours.keys() & before.keys()):
+            if ours[name].version != before[name].version:
+                found.append(f"input {name!r} has changed")
+            elif ours[name] != before[name]:
+                found.append(f"input {name!r} is read otherwise")
+        if not found and self.digest() != other.digest():
+            found.append("the way the work is split")
+        return found

@@ -1,0 +1,116 @@
+"""The release: schemas of its files and the manifest that makes it one."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from schemas.chunk import DOCUMENT, LANGUAGE, REJECT
+
+SCHEMA_VERSION = "1"
+
+# data/: what a trainer reads.
+PUBLISHED = pa.schema(
+    [
+        DOCUMENT.field("id"),
+        DOCUMENT.field("text"),
+        DOCUMENT.field("source"),
+        DOCUMENT.field("url"),
+        DOCUMENT.field("license"),
+        DOCUMENT.field("published_at"),
+        DOCUMENT.field("collected_at"),
+        *LANGUAGE,
+        pa.field("duplicate_count", pa.int64(), nullable=False),
+        pa.field("cluster_id", pa.string(), nullable=False),
+        DOCUMENT.field("file"),
+        DOCUMENT.field("row"),
+        DOCUMENT.field("metadata"),
+    ]
+)
+
+# duplicates/: the ledger of pairs, one row for each dropped document.
+LEDGER = pa.schema(
+    [
+        pa.field("dropped_id", pa.string(), nullable=False),
+        pa.field("kept_id", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("cluster_id", pa.string(), nullable=False),
+        pa.field("source", pa.string()),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+    ]
+)
+
+REJECTS = REJECT
+
+FOLDERS = {"data": PUBLISHED, "rejects": REJECTS, "duplicates": LEDGER}
+
+MANIFEST = "manifest.json"
+CARD = "README.md"
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """One Parquet file of the release. `first_id` and `last_id` are those of its first and last row in the order
+    of the release (empty for rejects)."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    text_bytes: int = 0
+    first_id: str = ""
+    last_id: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One input file as it was read."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """Everything about a release. Written last: a release exists once its manifest does.
+
+    `counts` holds `input`, `kept`, and `rejected` by reason; the identity input = kept + rejected has been checked.
+    `sources` holds the same by source. `languages` counts all documents that reached the language step.
+    """
+
+    schema_version: str
+    config_digest: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    inputs: list[Input]
+    files: list[File]
+    counts: dict[str, Any]
+    sources: dict[str, dict[str, Any]]
+    languages: dict[str, int]
+    warnings: list[str]
+
+    def to_json(self) -> bytes:
+        """The file's bytes: indented, keys in a fixed order."""
+        return orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_INDENT_2) + b"\n"
+
+    @staticmethod
+    def from_json(data: bytes) -> Manifest:
+        """Raises ValueError when this is not a manifest of a version that this program knows."""
+        try:
+            fields = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise ValueError(f"not JSON, or cut short ({error})") from error
+        if not isinstance(fields, dict) or fields.get("schema_version") != SCHEMA_VERSION:
+            raise ValueError(f"not a manifest of schema version {SCHEMA_VERSION}")
+        try:
+            fields["inputs"] = [Input(**item) for item in fields["inputs"]]
+            fields["files"] = [File(**item) for item in fields["files"]]
+            return Manifest(**fields)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a whole manifest ({error})") from error

@@ -1,0 +1,204 @@
+"""One pass that cleans documents and tells which of them need NFC."""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from typing import Any
+
+import numba
+import numpy as np
+
+from transforms.kernels.utf8 import decode, encode
+
+# Classes of code points. Everything not named is copied.
+COPY, BLANK, NEWLINE, RETURN, DELETE, HALFWIDTH, DOT, LEAD_FILLER, VOWEL_FILLER, JOINER = range(10)
+# Set beside the class where a code point can be out of place in NFC text, alone or after another.
+NFC_SUSPECT = 0x80
+
+_FILLERS = [0x3164, 0xFFA0]
+_ZERO_WIDTH = [
+    0x00AD, 0x180E, 0x200B, 0x200C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2065),
+    *range(0x2066, 0x2070), 0xFEFF,
+]  # fmt: skip
+_CONTROL = [*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0xFFF9, 0xFFFC)]
+_BLANKS = [0x09, 0x20, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000]
+_NEWLINES = [0x0A, 0x85, 0x2028, 0x2029]
+
+_HIGHEST_COMPOSED = 0x30000  # no canonical composition stands above plane 2
+
+
+@functools.cache
+def _suspects() -> np.ndarray:
+    """Code points that NFC text cannot hold, or can hold only in some places: what is not NFC alone, what carries a
+    combining class, and what can be the second half of a composition (UAX #15, quick check No and Maybe)."""
+    found = {*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)}  # vowels and finals that compose to syllables
+    for cp in range(0x80, _HIGHEST_COMPOSED):
+        if 0x3400 <= cp <= 0x9FFF or 0xAC00 <= cp <= 0xD7A3:
+            continue
+        char = chr(cp)
+        if unicodedata.combining(char):
+            found.add(cp)
+        parts = unicodedata.decomposition(char)
+        if parts and parts[0] != "<":
+            if not unicodedata.is_normalized("NFC", char):
+                found.add(cp)
+            elif " " in parts:
+                found.add(int(parts.split()[1], 16))
+    return np.array(sorted(found), np.int64)
+
+
+@functools.cache
+def table(fillers: bool, zero_width: bool, control: bool, halfwidth_jamo: bool, whitespace: bool) -> np.ndarray:
+    """uint8 class of each code point under these settings."""
+    classes = np.zeros(0x110000, np.uint8)
+    if control:
+        classes[_CONTROL] = DELETE
+    if whitespace:
+        classes[_BLANKS] = BLANK
+        classes[_NEWLINES] = NEWLINE
+        classes[0x0D] = RETURN
+        classes[[0x0B, 0x0C]] = NEWLINE
+    if zero_width:
+        classes[_ZERO_WIDTH] = DELETE
+        classes[0x200D] = JOINER
+    if fillers:
+        classes[_FILLERS] = DELETE
+        classes[0x115F], classes[0x1160] = LEAD_FILLER, VOWEL_FILLER
+    if halfwidth_jamo:
+        classes[0xFFA1:0xFFDD] = HALFWIDTH
+        classes[0x318D] = DOT
+    classes[_suspects()] |= NFC_SUSPECT
+    return classes
+
+
+@numba.njit(inline="always")
+def _compatibility_jamo(cp: Any) -> Any:
+    """U+FFA1..FFDC to U+3131..3163; what Unicode left unassigned between them stays."""
+    if cp <= 0xFFBE:
+        return cp - 0xFFA1 + 0x3131
+    for first, last, target in (
+        (0xFFC2, 0xFFC7, 0x314F),
+        (0xFFCA, 0xFFCF, 0x3155),
+        (0xFFD2, 0xFFD7, 0x315B),
+        (0xFFDA, 0xFFDC, 0x3161),
+    ):
+        if first <= cp <= last:
+            return cp - first + target
+    return cp
+
+
+@numba.njit(inline="always")
+def _separable(cp: Any) -> Any:
+    """Whether ㆍ beside this is a dot between words and not a vowel among jamo."""
+    return (
+        0xAC00 <= cp <= 0xD7A3
+        or 0x4E00 <= cp <= 0x9FFF
+        or 0x30 <= cp <= 0x39
+        or 0x41 <= cp <= 0x5A
+        or 0x61 <= cp <= 0x7A
+    )
+
+
+@numba.njit(inline="always")
+def _pictograph(cp: Any) -> Any:
+    """Whether a zero-width joiner beside this can hold an emoji sequence together."""
+    return 0x1F000 <= cp <= 0x1FAFF or 0x2190 <= cp <= 0x2BFF or cp == 0xFE0F or cp == 0x3030
+
+
+@numba.njit(cache=True, nogil=True)
+def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(bytes, int32 offsets, uint8 suspect) of the cleaned documents; suspect[i] says that document i may not be NFC."""
+    count = len(offsets) - 1
+    # The tables of ASCII and of everything else are read apart: the first stays in the nearest cache.
+    ascii_class = classes[:128].copy()
+    out = np.empty(offsets[count] - offsets[0] + 4, np.uint8)
+    ends = np.empty(count + 1, np.int32)
+    suspect = np.zeros(count, np.uint8)
+    ends[0] = 0
+    k = 0
+    for doc in range(count):
+        i, end = np.int64(offsets[doc]), np.int64(offsets[doc + 1])
+        start = k
+        solid = k  # behind the last character that is neither blank nor line end
+        line = k  # behind the last line end
+        previous = np.uint32(0)  # last code point written
+        while i < end:
+            b = data[i]
+            if b < 0x80:
+                cls = ascii_class[b]
+                if cls == COPY:
+                    out[k] = b
+                    k += 1
+                    solid = k
+                    previous = np.uint32(b)
+                    i += 1
+                    continue
+                if b == 0x20 and cls == BLANK:
+                    out[k] = b
+                    k += 1
+                    previous = np.uint32(b)
+                    i += 1
+                    continue
+                cp = np.uint32(b)
+                i += 1
+            else:
+                start_of_character = i
+                cp, i = decode(data, i)
+                if 0xAC00 <= cp <= 0xD7A3:
+                    out[k] = b
+                    out[k + 1] = data[start_of_character + 1]
+                    out[k + 2] = data[start_of_character + 2]
+                    k += 3
+                    solid = k
+                    previous = cp
+                    continue
+                cls = classes[cp]
+                if cls & NFC_SUSPECT:
+                    suspect[doc] = 1
+                    cls &= 0x7F
+            if cls == COPY:
+                k = encode(out, k, cp)
+                solid = k
+                previous = cp
+            elif cls == BLANK:
+                k = encode(out, k, cp)
+                previous = cp
+            elif cls == NEWLINE or cls == RETURN:
+                if cls == RETURN and i < end and data[i] == 0x0A:
+                    continue  # the line feed behind it ends the line
+                k = max(solid, line)
+                if solid == start:
+                    k = line = start  # no blank lines before the first word
+                    previous = np.uint32(0)
+                    continue
+                out[k] = 0x0A
+                k += 1
+                line = k
+                previous = np.uint32(0x0A)
+            elif cls == DELETE:
+                continue
+            else:
+                following = np.uint32(0)
+                if i < end:
+                    following = decode(data, i)[0]
+                if cls == HALFWIDTH:
+                    cp = np.uint32(_compatibility_jamo(cp))
+                elif cls == DOT:
+                    if _separable(previous) and _separable(following):
+                        cp = np.uint32(0xB7)
+                elif cls == LEAD_FILLER:
+                    if not (0x1161 <= following <= 0x11A7 or 0xD7B0 <= following <= 0xD7C6):
+                        continue
+                elif cls == VOWEL_FILLER:
+                    if not (0x1100 <= previous <= 0x115E or 0xA960 <= previous <= 0xA97C):
+                        continue
+                elif not (_pictograph(previous) and _pictograph(following)):
+                    continue
+                k = encode(out, k, cp)
+                solid = k
+                previous = cp
+        if classes[0x20] == BLANK:
+            k = solid
+        ends[doc + 1] = k
+    return out[:k], ends, suspect

@@ -1,0 +1,325 @@
+"""PUBLISH: staged rows minus verdicts, in order, into checksummed Parquet shards."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.chunk import REJECT
+from schemas.config import Shards
+from schemas.exchange import STAGED, VERDICT
+from schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File
+from schemas.work import Slice
+from transforms import storage, task
+from transforms.exchange import read_slice, read_slices
+from transforms.progress import report
+
+# Columns of few values; the others would only pay for a dictionary that is then given up.
+_DICTIONARY = ["source", "license", "language", "language_detector", "file", "step", "rule", "threshold"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One shard to write: consecutive partitions of the order of the release."""
+
+    index: int
+    of: int
+    partitions: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """As trainers expect it: train-00000-of-00042."""
+        return f"{self.index:05d}-of-{self.of:05d}"
+
+
+def pack(size: list[int], rows: list[int], config: Shards) -> list[Shard]:
+    """Consecutive partitions packed into shards of about the target size; none is empty.
+
+    `size` and `rows` are bytes of text and documents kept, by partition. The target shrinks where it would give
+    fewer shards than wanted, but not below 8 MiB of text: readers want shards to read side by side, but not crumbs.
+    """
+    total = sum(size)
+    target = min(config.target_bytes, max(8 << 20, -(-total // config.min_shards)))
+    count = max(1, round(total / target))
+    groups: list[list[int]] = []
+    done = 0
+    for partition, (bytes_, kept) in enumerate(zip(size, rows, strict=True)):
+        if not kept:
+            continue
+        # A partition belongs to the shard in which its middle falls when the whole is cut into equal parts.
+        number = int((done + bytes_ / 2) * count / max(1, total))
+        if not groups or number != previous:
+            groups.append([])
+        previous = number
+        groups[-1].append(partition)
+        done += bytes_
+    return [Shard(index, len(groups), tuple(group)) for index, group in enumerate(groups)]
+
+
+class _Sink:
+    """A file that computes the sha256 and size of what is written through it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        self._file.write(data)
+        size = memoryview(data).nbytes
+        self.bytes += size
+        return size
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """The file belongs to the caller."""
+        self.closed = True
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextlib.contextmanager
+def _parquet(
+    uri: str, schema: pa.Schema, level: int, metadata: dict[str, str]
+) -> Iterator[tuple[pq.ParquetWriter, _Sink]]:
+    schema = schema.with_metadata({key.encode(): value.encode() for key, value in metadata.items()})
+    with storage.create(uri, durable=True) as file:
+        sink = _Sink(file)
+        with pq.ParquetWriter(
+            pa.PythonFile(sink, "w"),
+            schema,
+            compression="zstd",
+            compression_level=level,
+            use_dictionary=[name for name in _DICTIONARY if name in schema.names],
+            write_statistics=[name for name in schema.names if name not in ("text", "metadata")],
+            write_page_index=True,
+            write_batch_size=1024,
+        ) as writer:
+            yield writer, sink
+
+
+def _pieces(table: pa.Table, size: np.ndarray, target: int) -> Iterator[pa.Table]:
+    """The table cut into runs of rows of about `target` bytes each."""
+    cuts = np.cumsum(size) // target
+    bounds = [0, *(np.flatnonzero(np.diff(cuts)) + 1).tolist(), table.num_rows]
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        if end > start:
+            yield table.slice(start, end - start)
+
+
+def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """(PUBLISHED rows, LEDGER rows) of one partition, in the order of the release: by hash of the id, id, place."""
+    rows = rows.take(pc.sort_indices(rows, [("key", "ascending"), ("id", "ascending"), ("ordinal", "ascending")]))
+    order = np.argsort(verdicts["ordinal"].to_numpy())
+    said = verdicts["ordinal"].to_numpy()[order]
+    ordinal = rows["ordinal"].to_numpy()
+    place = np.searchsorted(said, ordinal)
+    has = np.zeros(len(ordinal), bool)
+    inside = place < len(said)
+    has[inside] = said[place[inside]] == ordinal[inside]
+    if has.sum() != len(said):
+        raise RuntimeError(f"{len(said)} verdicts, {has.sum()} of them for rows of this partition")
+    verdict = verdicts.take(pa.array(order[place[has]]))
+    kept = np.ones(len(ordinal), bool)
+    kept[has] = verdict["kept"].to_numpy(zero_copy_only=False)
+    count = np.ones(len(ordinal), np.int64)
+    count[has] = verdict["duplicate_count"].to_numpy()
+    cluster = _hex(rows["content_hash"])
+    published = rows.append_column(PUBLISHED.field("duplicate_count"), pa.array(count)).append_column(
+        PUBLISHED.field("cluster_id"), cluster
+    )
+    dropped = rows.filter(pa.array(~kept)).select(["id", "source", "file", "row"])
+    why = verdict.filter(pc.invert(verdict["kept"]))
+    ledger = pa.Table.from_arrays(
+        [
+            dropped["id"], why["kept_id"], why["rule"], why["score"], _hex(why["cluster_id"]),
+            dropped["source"], dropped["file"], dropped["row"],
+        ],
+        schema=LEDGER,
+    )  # fmt: skip
+    return published.filter(pa.array(kept)).select(PUBLISHED.names).cast(PUBLISHED), ledger
+
+
+def _hex(column: pa.ChunkedArray) -> pa.Array:
+    digits = b"".join(column.to_pylist()).hex() if len(column) else ""
+    width = 32
+    offsets = np.arange(0, len(digits) + 1, width, np.int32)
+    return pa.StringArray.from_buffers(len(column), pa.py_buffer(offsets), pa.py_buffer(digits.encode()))
+
+
+def _count_by_source(column: pa.ChunkedArray) -> dict[str, int]:
+    counted = pc.fill_null(column, "").value_counts().to_pylist()
+    return {item["values"]: item["counts"] for item in counted}
+
+
+def _add(into: dict[str, int], more: dict[str, int]) -> None:
+    for key, value in more.items():
+        into[key] = into.get(key, 0) + value
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteShard:
+    """Work of one shard: reads partition by partition, so that memory is that of one, and writes the shard's data
+    and its part of the ledger."""
+
+    staging: str
+    output: str
+    config: Shards
+    config_digest: str
+
+    def __call__(self, shard: Shard, parts: Iterable[tuple[int, tuple[str, Slice]]]) -> dict[str, Any]:
+        rows: dict[int, list[Slice]] = {partition: [] for partition in shard.partitions}
+        said: dict[int, list[Slice]] = {partition: [] for partition in shard.partitions}
+        for partition, (channel, part) in parts:
+            (rows if channel == "rows" else said)[partition].append(part)
+        metadata = {"malmungchi.schema_version": SCHEMA_VERSION, "malmungchi.config_digest": self.config_digest}
+        level = self.config.compression_level
+        data, pairs = f"data/train-{shard.name}.parquet", f"duplicates/pairs-{shard.name}.parquet"
+        ledgers: list[pa.Table] = []
+        kept = text_bytes = 0
+        sources: dict[str, int] = {}
+        languages: dict[str, int] = {}
+        first = last = ""
+        with _parquet(storage.join(self.output, data), PUBLISHED, level, metadata) as (writer, sink):
+            for partition in shard.partitions:
+                table = read_slices(rows[partition], self.staging, STAGED)
+                published, ledger = judge(table, read_slices(said[partition], self.staging, VERDICT))
+                del table
+                ledgers.append(ledger)
+                report("publish", published.num_rows, published.nbytes)
+                if not published.num_rows:
+                    continue
+                size = pc.binary_length(published["text"]).to_numpy()
+                for piece in _pieces(published, size, self.config.row_group_bytes):
+                    writer.write_table(piece, row_group_size=piece.num_rows)
+                kept += published.num_rows
+                text_bytes += int(size.sum())
+                _add(sources, _count_by_source(published["source"]))
+                _add(languages, _count_by_source(published["language"]))
+                first = first or published["id"][0].as_py()
+                last = published["id"][-1].as_py()
+        files = [File(data, kept, sink.bytes, sink.sha256.hexdigest(), text_bytes, first, last)]
+        ledger = pa.concat_tables(ledgers)
+        if ledger.num_rows:
+            with _parquet(storage.join(self.output, pairs), LEDGER, level, metadata) as (writer, sink):
+                writer.write_table(ledger)
+            files.append(File(pairs, ledger.num_rows, sink.bytes, sink.sha256.hexdigest()))
+        reasons = ledger.select(["rule", "source"]).group_by(["rule", "source"]).aggregate([([], "count_all")])
+        return {
+            "files": [dataclasses.asdict(file) for file in files],
+            "sources": sources,
+            "languages": languages,
+            "dropped": sorted([row["rule"], row["source"] or "", row["count_all"]] for row in reasons.to_pylist()),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteRejects:
+    """Work of one partition of rejects: in the order of file and row."""
+
+    staging: str
+    output: str
+    config: Shards
+    config_digest: str
+    of: int
+
+    def __call__(self, index: int, parts: Iterable[Slice]) -> dict[str, Any]:
+        table = read_slices(parts, self.staging, REJECT).sort_by([("file", "ascending"), ("row", "ascending")])
+        path = f"rejects/rejects-{index:05d}-of-{self.of:05d}.parquet"
+        metadata = {"malmungchi.schema_version": SCHEMA_VERSION, "malmungchi.config_digest": self.config_digest}
+        uri = storage.join(self.output, path)
+        with _parquet(uri, REJECTS, self.config.compression_level, metadata) as (writer, sink):
+            writer.write_table(table)
+        file = File(path, table.num_rows, sink.bytes, sink.sha256.hexdigest())
+        return {"files": [dataclasses.asdict(file)]}
+
+
+def _shard_slices(
+    name: str, staging: str, shard_of: dict[int, int]
+) -> Iterator[tuple[int, tuple[int, tuple[str, Slice]]]]:
+    record = task.load(staging, name)
+    if record is None:
+        raise RuntimeError(f"{name}: finished task without a record in {staging}")
+    for channel, partition, part in record.slices:
+        if channel in ("rows", "verdicts") and partition in shard_of:
+            yield shard_of[partition], (partition, (channel, part))
+
+
+def _write_shard(
+    group: tuple[int, Iterable[tuple[int, tuple[str, Slice]]]], shards: tuple[Shard, ...], work: WriteShard
+) -> str:
+    index, parts = group
+    name = f"publish/shard-{index:06d}"
+    task.run(work.staging, name, lambda segments: work(shards[index], parts))
+    return name
+
+
+def _write_rejects(group: tuple[int, Iterable[tuple[str, Slice]]], places: dict[int, int], work: WriteRejects) -> str:
+    partition, parts = group
+    index = places[partition]
+    name = f"publish/rejects-{index:06d}"
+    task.run(work.staging, name, lambda segments: work(index, [part for _, part in parts]))
+    return name
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteShards(beam.PTransform):  # type: ignore[misc]
+    """Tasks with `rows` and `verdicts` -> the tasks that wrote the shards and the ledger."""
+
+    shards: tuple[Shard, ...]
+    work: WriteShard
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
+        shard_of = {partition: shard.index for shard in self.shards for partition in shard.partitions}
+        slices = beam.FlatMap(_shard_slices, self.work.staging, shard_of)
+        return (
+            pcoll
+            | "ReadRecords" >> slices.with_output_types(tuple[int, tuple[int, tuple[str, Slice]]])
+            | "GroupSlices" >> beam.GroupByKey()
+            | "WriteShard" >> beam.Map(_write_shard, self.shards, self.work).with_output_types(str)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteRejectShards(beam.PTransform):  # type: ignore[misc]
+    """Tasks with `rejects` -> the tasks that wrote them. `places` numbers the partitions that have any."""
+
+    places: dict[int, int]
+    work: WriteRejects
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
+        write = beam.Map(_write_rejects, self.places, self.work)
+        return (
+            pcoll
+            | "RegroupRejects" >> task.Regroup(self.work.staging, ("rejects",))
+            | "WriteRejects" >> write.with_output_types(str)
+        )

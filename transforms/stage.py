@@ -1,0 +1,141 @@
+"""STAGE: a finished chunk into one exchange file, its rows grouped by where they are needed next."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.chunk import Chunk
+from schemas.config import Deduplicate, Fingerprint
+from schemas.exchange import EXACT, STAGED, Layout, band_schema
+from transforms import task
+from transforms.exchange import COMPRESSED, PLAIN, Segments
+from transforms.kernels import minhash, strings
+from transforms.kernels.utf8 import string_buffers
+from transforms.progress import report
+
+
+def chunk_task(item: str, sequence: int) -> str:
+    """Name of the task that stages a chunk."""
+    return f"refine/{item}.{sequence:06d}"
+
+
+def nodes(content_hash: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """uint64 first half of each content hash."""
+    hashes = np.frombuffer(content_hash.buffers()[1], np.uint64, 2 * len(content_hash), 16 * content_hash.offset)
+    return hashes[::2]
+
+
+def exact_rows(rows: pa.RecordBatch, partition: np.ndarray, config: Deduplicate) -> pa.RecordBatch:
+    """EXACT rows of staged rows. `priority` is the place of the source in the configured list."""
+    count = rows.num_rows
+    known = pa.array(config.priority, pa.string())
+    priority = pc.fill_null(pc.index_in(rows["source"], known), len(known)) if len(known) else np.zeros(count, np.int32)
+    columns = [
+        pa.array(nodes(rows["content_hash"])),
+        rows["content_hash"],
+        rows["ordinal"],
+        pa.array(partition.astype(np.int32)),
+        rows["id"],
+        priority,
+        rows["chars"],
+        pa.array(np.diff(string_buffers(rows["text"])[1])),
+        rows["published_at"].cast(pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays([pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=EXACT)
+
+
+def _tally(rejects: pa.RecordBatch) -> list[list[Any]]:
+    """[step, rule, language or "", source, count] of the rejects."""
+    language = pc.if_else(
+        pc.equal(rejects["step"], "language"),
+        pc.list_element(pc.split_pattern(pc.fill_null(rejects["value"], ""), " ", max_splits=1), 0),
+        "",
+    )
+    table = pa.table([rejects["step"], rejects["rule"], language, pc.fill_null(rejects["source"], "")],
+                     ["step", "rule", "language", "source"])  # fmt: skip
+    counted = table.group_by(table.column_names).aggregate([([], "count_all")])
+    return sorted([list(row.values()) for row in counted.to_pylist()])
+
+
+def stage(
+    chunk: Chunk, segments: Segments, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate
+) -> dict[str, Any]:
+    """Writes the chunk's segments: `rows`, `exact`, `bands` and `rejects`; returns its counts."""
+    rows = chunk.rows
+    ids, places = string_buffers(rows["id"])
+    key = strings.hashes(ids, places)
+    partition = strings.ranges(key, layout.partitions)
+    size = np.diff(string_buffers(rows["text"])[1])
+    if rows.num_rows:
+        staged = rows.append_column(STAGED.field("key"), pa.array(key)).select(STAGED.names)
+        segments.scatter("rows", staged, partition, COMPRESSED)
+        node = nodes(rows["content_hash"])
+        if deduplicate.exact or deduplicate.near:
+            exact = exact_rows(rows, partition, deduplicate)
+            segments.scatter("exact", exact, strings.ranges(node, layout.exact_ranges), PLAIN)
+        if deduplicate.near:
+            _stage_bands(rows, node, segments, layout, fingerprint)
+    rejects = chunk.rejects
+    if rejects.num_rows:
+        place = np.asarray(rejects["row"]).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        segments.scatter("rejects", rejects, strings.ranges(place, layout.reject_partitions), COMPRESSED)
+    return {
+        "last": chunk.last,
+        "digest": chunk.digest,
+        "kept": rows.num_rows,
+        "rejected": _tally(rejects),
+        "languages": {item["values"]: item["counts"] for item in rows["language"].value_counts().to_pylist()},
+        "bytes": np.bincount(partition, size, layout.partitions).astype(np.int64).tolist(),
+    }
+
+
+def _stage_bands(
+    rows: pa.RecordBatch, node: np.ndarray, segments: Segments, layout: Layout, config: Fingerprint
+) -> None:
+    signature = rows["signature"]
+    present = np.asarray(signature.is_valid())
+    if not present.any():
+        return
+    values = np.frombuffer(signature.buffers()[1], np.uint32)[signature.offset * config.num_perm :]
+    signatures = values.reshape(-1, config.num_perm)[: len(signature)][present]
+    hashes = minhash.band_hashes(signatures, config.bands, config.rows)
+    sketch = minhash.sketches(signatures)
+    width = sketch.shape[1] * 8
+    column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(sketch), [None, pa.py_buffer(sketch)])
+    node = pa.array(node[present])
+    for band in range(config.bands):
+        hash_ = np.ascontiguousarray(hashes[:, band])
+        batch = pa.RecordBatch.from_arrays([pa.array(hash_), node, column], schema=band_schema(width))
+        part = strings.ranges(hash_, layout.band_ranges) + band * layout.band_ranges
+        segments.scatter("bands", batch, part, PLAIN)
+
+
+def _stage_task(chunk: Chunk, staging: str, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate) -> str:
+    name = chunk_task(chunk.item, chunk.sequence)
+    task.run(staging, name, lambda segments: stage(chunk, segments, layout, fingerprint, deduplicate))
+    report("refine", chunk.rows.num_rows + chunk.rejects.num_rows, chunk.input_bytes)
+    return name
+
+
+@dataclasses.dataclass(frozen=True)
+class StageChunks(beam.PTransform):  # type: ignore[misc]
+    """PCollection[Chunk] with fingerprints -> PCollection[str], the names of the finished tasks."""
+
+    staging: str
+    layout: Layout
+    fingerprint: Fingerprint
+    deduplicate: Deduplicate
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, pcoll: beam.PCollection[Chunk]) -> beam.PCollection[str]:
+        return pcoll | beam.Map(
+            _stage_task, self.staging, self.layout, self.fingerprint, self.deduplicate
+        ).with_output_types(str)

@@ -1,0 +1,139 @@
+"""A task: work with a name, done once. Its record, written last, says that it is done and where its results are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import orjson
+
+from schemas.work import Slice
+from transforms import storage
+from transforms.exchange import Segments
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a finished task left: slices of its exchange file by channel and partition, and its counts."""
+
+    task: str
+    slices: list[tuple[str, int, Slice]]
+    counts: dict[str, Any]
+
+    def channel(self, name: str) -> Iterator[tuple[int, Slice]]:
+        """(partition, slice) of one channel."""
+        return ((partition, part) for channel, partition, part in self.slices if channel == name)
+
+
+def record_uri(staging: str, task: str) -> str:
+    """Where a task's record stands; `task` is stage/name."""
+    return storage.join(staging, f"{task}.json")
+
+
+def load(staging: str, task: str) -> Record | None:
+    """The record of a finished task, None if it is not finished."""
+    try:
+        data = orjson.loads(storage.read_bytes(record_uri(staging, task)))
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    uri = f"{task}.arrow"
+    slices = [(channel, partition, Slice(uri, *place)) for channel, partition, *place in data["slices"]]
+    return Record(task, slices, data["counts"])
+
+
+def run(staging: str, task: str, work: Callable[[Segments], dict[str, Any]]) -> Record:
+    """Does a task unless it is done already: `work` adds segments and returns the counts.
+
+    Done twice, or by two workers at once, it leaves the same bytes.
+    """
+    done = load(staging, task)
+    if done is not None:
+        return done
+    uri = f"{task}.arrow"
+    with storage.create(storage.join(staging, uri)) as file:
+        segments = Segments(file, uri)
+        counts = work(segments)
+    return finish(staging, task, segments.slices, counts)
+
+
+def finish(staging: str, task: str, slices: list[tuple[str, int, Slice]], counts: dict[str, Any]) -> Record:
+    """Writes the record: from here on the task is done."""
+    places = [[channel, partition, *part[1:]] for channel, partition, part in slices]
+    storage.write_bytes(record_uri(staging, task), orjson.dumps({"counts": counts, "slices": places}))
+    return Record(task, slices, counts)
+
+
+def tasks(staging: str, stage: str) -> list[str]:
+    """Names of the finished tasks of a stage, sorted."""
+    found = storage.names(storage.join(staging, stage))
+    return [f"{stage}/{name.removesuffix('.json')}" for name in found if name.endswith(".json")]
+
+
+def _slices(name: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, Slice]]]:
+    record = load(staging, name)
+    if record is None:
+        raise RuntimeError(f"{name}: finished task without a record in {staging}")
+    for channel, partition, part in record.slices:
+        if channel in channels:
+            yield partition, (channel, part)
+
+
+@dataclasses.dataclass(frozen=True)
+class Regroup(beam.PTransform):  # type: ignore[misc]
+    """PCollection[str] of finished tasks -> their slices of some channels, grouped by partition.
+
+    This is the shuffle of an exchange: Beam groups references, the data stays where it is.
+    """
+
+    staging: str
+    channels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[Any]:
+        return (
+            pcoll
+            | "ReadRecords"
+            >> beam.FlatMap(_slices, self.staging, self.channels).with_output_types(tuple[int, tuple[str, Slice]])
+            | "GroupSlices" >> beam.GroupByKey()
+        )
+
+
+# What a task of a stage does with the slices of its partition, by channel: adds segments, returns its counts.
+Work = Callable[[int, dict[str, list[Slice]], Segments], dict[str, Any]]
+
+
+def _run_partition(
+    group: tuple[int, Iterable[tuple[str, Slice]]], staging: str, stage: str, needs: str, work: Work
+) -> Iterator[str]:
+    partition, members = group
+    parts: dict[str, list[Slice]] = defaultdict(list)
+    for channel, part in members:
+        parts[channel].append(part)
+    if needs not in parts:
+        return
+    name = f"{stage}/{partition:06d}"
+    run(staging, name, lambda segments: work(partition, parts, segments))
+    yield name
+
+
+@dataclasses.dataclass(frozen=True)
+class RunTasks(beam.PTransform):  # type: ignore[misc]
+    """Grouped slices -> one task of a stage for each partition that has slices of the channel `needs`; its name."""
+
+    staging: str
+    stage: str
+    needs: str
+    work: Work
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, pcoll: beam.PCollection[Any]) -> beam.PCollection[str]:
+        return pcoll | beam.FlatMap(_run_partition, self.staging, self.stage, self.needs, self.work).with_output_types(
+            str
+        )
