@@ -30,13 +30,12 @@ RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock && rm 
 COPY --from=wheel /dist/*.whl /tmp/
 RUN pip install --no-cache-dir --no-deps /tmp/*.whl && rm /tmp/*.whl && pip check
 
-# Several worker processes share a machine: each keeps to its own core. The dependencies are in the image, so Beam's
-# boot needs no environment of its own for each job.
+# Several worker processes share a machine: each keeps to its own core (Arrow heeds OMP_NUM_THREADS). The dependencies
+# are in the image, so Beam's boot needs no environment of its own for each job.
 ENV PYTHONUNBUFFERED=1 \
     OMP_NUM_THREADS=1 \
     OPENBLAS_NUM_THREADS=1 \
     NUMBA_NUM_THREADS=1 \
-    ARROW_NUM_THREADS=1 \
     RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1 \
     NUMBA_CACHE_DIR=/opt/malmungchi/numba
 

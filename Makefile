@@ -27,8 +27,8 @@ test: $(VENV)/.dev ## lint, types and tests
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest -q
 
-bench: $(VENV)/.dev ## measure speed and memory; files of your own by BENCH='--input FILE …'
-	$(VENV)/bin/python -m benchmarks.bench $(BENCH)
+bench: $(VENV)/.dev ## measure speed and memory; other files or settings: make bench BENCH='FILE … --workers 1'
+	$(VENV)/bin/python -m benchmarks.build $(BENCH)
 
 lock: ## choose the locked versions anew from pyproject.toml (takes minutes)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock

@@ -104,7 +104,9 @@ def report(path: str, documents: list[dict[str, Any]], rows: list[dict[str, Any]
     if every:
         print(f"  ko {'all':32} {sum(every):6} of {len(every):6}  recall {sum(every) / len(every):.5f}")
     print(f"  false accepts: {sum(accepted.values())} of {sum(others.values())}", dict(+accepted))
-    named = collections.Counter((d["lang"], r["language"]) for d, r in zip(documents, rows, strict=True) if not r["accepted"])
+    named = collections.Counter(
+        (d["lang"], r["language"]) for d, r in zip(documents, rows, strict=True) if not r["accepted"]
+    )
     print("  seen in what was dropped:", ", ".join(f"{a} as {b} {n}" for (a, b), n in named.most_common(40)))
     for name, label, kind, row in differs:
         score = "" if row["score"] is None else f" score {row['score']:.3f}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 from collections.abc import Sequence
 from typing import Any
+
+from transforms.columns import guess_columns, peek_columns
 
 from schemas.config import Config
 from schemas.exchange import layout
 from schemas.plan import Plan
 from schemas.work import Columns, InputFile
 from transforms import storage
-from transforms.columns import guess_columns, peek_columns
 from transforms.decompress import codec_of
 
 _EXTENSIONS = {
@@ -99,7 +101,7 @@ def discover(inputs: Sequence[str]) -> list[tuple[str, str, dict[str, Any]]]:
             if uri not in by_uri or name < by_uri[uri][1]:
                 by_uri[uri] = (uri, name, info)
     found = sorted(by_uri.values(), key=lambda item: item[1])
-    for (first, name, _), (second, other, _) in zip(found, found[1:], strict=False):
+    for (first, name, _), (second, other, _) in itertools.pairwise(found):
         if name == other:
             raise InputError(
                 f"{first} and {second} would both be called {name!r}: name them by one pattern from a folder above "

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+from transforms.cut import cut
+from transforms.fingerprint import ComputeFingerprints
+from transforms.read import ReadDocuments
 
 from schemas.config import Config
 from schemas.plan import Plan
 from schemas.work import InputFile, WorkItem, work_item
 from transforms import task
-from transforms.cut import cut
-from transforms.fingerprint import ComputeFingerprints
 from transforms.language import FilterLanguage
 from transforms.normalize import NormalizeText
-from transforms.read import ReadDocuments
 from transforms.stage import StageChunks, chunk_task
 
 
@@ -58,16 +58,13 @@ def _unfinished(group: tuple[int, Iterable[WorkItem]], staging: str) -> Iterator
             yield item
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class PlanWork(beam.PTransform):  # type: ignore[misc]
     """The files of a plan -> the work items that are not finished yet. Files that are large and cannot be read in
     parts are first cut into blocks."""
 
     plan: Plan
     staging: str
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, root: beam.Pipeline) -> beam.PCollection[WorkItem]:
         # Local runners deal elements out in turn, once and for all: the largest first keeps the shares even.

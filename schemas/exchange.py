@@ -76,8 +76,12 @@ VERDICT = pa.schema(
     ]
 )
 
-# Range exchanges aim at tasks of these sizes.
-_PARTITION_BYTES = 16 << 20
+# Tasks of an exchange aim at so many bytes of the job's input each. Fine partitions make even shards, but each costs a
+# segment in every chunk: beyond a count that serves small jobs they grow.
+_FINE_PARTITION_BYTES = 4 << 20
+_PARTITION_BYTES = 32 << 20
+_FINE_PARTITIONS = 64
+_REJECT_BYTES = 256 << 20
 _EXACT_BYTES = 64 << 20
 _BAND_BYTES = 128 << 20
 
@@ -98,5 +102,5 @@ def layout(input_bytes: int) -> Layout:
     def parts(size: int) -> int:
         return max(1, -(-input_bytes // size))
 
-    partitions = parts(_PARTITION_BYTES)
-    return Layout(partitions, parts(_EXACT_BYTES), parts(_BAND_BYTES), parts(16 * _PARTITION_BYTES))
+    partitions = min(parts(_FINE_PARTITION_BYTES), max(_FINE_PARTITIONS, parts(_PARTITION_BYTES)))
+    return Layout(partitions, parts(_EXACT_BYTES), parts(_BAND_BYTES), parts(_REJECT_BYTES))

@@ -20,8 +20,9 @@ PUBLISHED = pa.schema(
         DOCUMENT.field("source"),
         DOCUMENT.field("url"),
         DOCUMENT.field("license"),
-        DOCUMENT.field("published_at"),
-        DOCUMENT.field("collected_at"),
+        # Parquet knows no whole seconds.
+        pa.field("published_at", pa.timestamp("ms", tz="UTC")),
+        pa.field("collected_at", pa.timestamp("ms", tz="UTC")),
         *LANGUAGE,
         pa.field("duplicate_count", pa.int64(), nullable=False),
         pa.field("cluster_id", pa.string(), nullable=False),

@@ -33,19 +33,13 @@ def kernel(lines: list[bytes]) -> list[tuple[str, dict[str, tuple[int, str | Non
     meta, offsets = np.full(len(data), 255, np.uint8), np.empty(n + 1, np.int32)
     name_bytes = np.frombuffer(b"".join(names), np.uint8).copy()
     name_offsets = np.cumsum([0, *map(len, names)]).astype(np.int64)
-    jsonl.scan(
-        data, starts[:n], ends[:n], name_bytes, name_offsets, codes, errors, kinds, spans, meta, offsets
-    )
+    jsonl.scan(data, starts[:n], ends[:n], name_bytes, name_offsets, codes, errors, kinds, spans, meta, offsets)
     columns = [jsonl.extract(data, spans[:, w], kinds[:, w]) for w in range(len(names))]
     for column in columns:
         column.validate(full=True)
     answer = []
     for row in range(n):
-        rule = (
-            {jsonl.OK: "", jsonl.BLANK: "blank"}.get(codes[row])
-            if codes[row] < 2
-            else jsonl.RULES[codes[row]][0]
-        )
+        rule = {jsonl.OK: "", jsonl.BLANK: "blank"}.get(codes[row]) if codes[row] < 2 else jsonl.RULES[codes[row]][0]
         assert rule is not None
         assert 0 <= errors[row] <= ends[row] - starts[row]
         values = {name: (int(kinds[row, w]), columns[w][row].as_py()) for w, name in enumerate(NAMES)}
@@ -131,12 +125,8 @@ characters = st.one_of(
     st.characters(categories=["Cs"]),
 )
 strings = st.one_of(st.text(characters, max_size=80), st.sampled_from([*NAMES, "", "a" * 31, "가" * 40]))
-scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), strings
-)
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(strings, inner, max_size=4)
-)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), strings)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(strings, inner, max_size=4))
 
 
 @st.composite
@@ -152,9 +142,7 @@ def json_lines(draw: st.DrawFn) -> bytes:
     if draw(st.integers(0, 9)) == 0:
         return (blank + dump(draw(values)) + blank).encode()
     members = draw(st.lists(st.tuples(strings, values), max_size=6))
-    return (
-        "{" + blank + ("," + blank).join(f"{dump(k)}{blank}:{dump(v)}{blank}" for k, v in members) + "}"
-    ).encode()
+    return ("{" + blank + ("," + blank).join(f"{dump(k)}{blank}:{dump(v)}{blank}" for k, v in members) + "}").encode()
 
 
 @given(st.lists(json_lines(), min_size=1, max_size=5))

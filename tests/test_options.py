@@ -106,9 +106,7 @@ def test_a_list_can_be_emptied() -> None:
     "flags",
     [("--fingerprint-bands", "many"), ("--language-korean-share", "half"), ("--shards-target-bytes", "big")],
 )
-def test_a_value_of_the_wrong_kind_ends_with_usage(
-    flags: tuple[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_value_of_the_wrong_kind_ends_with_usage(flags: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         config(*flags)
     assert stop.value.code == 2
@@ -116,9 +114,7 @@ def test_a_value_of_the_wrong_kind_ends_with_usage(
 
 
 def test_a_value_out_of_range_names_its_flag() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^--deduplicate-threshold: deduplicate\.threshold = 3\.0: above 0"
-    ):
+    with pytest.raises(ConfigError, match=r"^--deduplicate-threshold: deduplicate\.threshold = 3\.0: above 0"):
         config("--deduplicate-threshold", "3")
     with pytest.raises(ConfigError, match=r"--deduplicate-prefer.*'longst'.*did you mean 'longest'"):
         config("--deduplicate-prefer", "longst")

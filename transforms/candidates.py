@@ -63,17 +63,14 @@ class JoinForests:
         return {"nodes": len(node)}
 
 
-@dataclasses.dataclass(frozen=True)
-class FindCandidates(beam.PTransform):  # type: ignore[misc]
+@dataclasses.dataclass
+class FindCandidates(beam.PTransform):
     """Tasks with `bands` -> the task with `members`: nodes by component."""
 
     staging: str
     layout: Layout
     fingerprint: Fingerprint
     deduplicate: Deduplicate
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         forest = FindForest(self.staging, self.fingerprint, self.deduplicate)

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-# A decoder that is given little input at a time gives little output at a time: the worst zstd input makes 32 KiB
-# of each byte, so 2 KiB are at most 64 MiB. It also keeps the good rows before a corrupt place: what one call
-# decoded is lost when it ends in an error.
-_FEED = {"gzip": 4 << 10, "zstd": 2 << 10, "bz2": 16 << 10, "xz": 4 << 10}
+# A decoder that is given little input at a time gives little output at a time: the worst zstd input makes
+# 32 KiB of each byte, so 1 KiB is at most 32 MiB. It also keeps the good rows before a corrupt place: what one
+# call decoded is lost when it ends in an error.
+_FEED = {"gzip": 4 << 10, "zstd": 1 << 10, "bz2": 16 << 10, "xz": 4 << 10}
 _OUTPUT = 256 << 10
 _RAW = 256 << 10
 
@@ -49,8 +49,8 @@ class Broken(Exception):  # noqa: N818 (it says what the file is)
 def codec_of(name: str, head: bytes) -> str:
     """The codec (schemas.work.CODECS) of a file by its first bytes (16 or more, if it has them).
 
-    The name only helps where they say nothing: what is called compressed and looks like text is read as it is;
-    what does not look like text either is damaged, and keeps its name's codec, so that this becomes one error.
+    The name only helps where they say nothing: what is called compressed and looks like text is read as it
+    is; what does not look like text either is damaged, and keeps its name's codec: that becomes one error.
     """
     for codec, magics in _MAGIC.items():
         if codec != "bz2" and head.startswith(magics):

@@ -35,7 +35,7 @@ def preference(table: pa.Table, prefer: list[str], group: tuple[str, ...] = ()) 
     """
     keys = [(name, "ascending") for name in group] + [_SORT_KEYS[key] for key in prefer]
     keys += [key for key in (("id", "ascending"), ("ordinal", "ascending")) if key not in keys]
-    return pc.sort_indices(table, sort_keys=keys, null_placement="at_end").to_numpy()
+    return pc.sort_indices(table, sort_keys=keys).to_numpy()
 
 
 def starts_of(column: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def verdicts(table: pa.Table, keeper: np.ndarray, score: np.ndarray) -> tuple[pa
     kept = keeper == np.arange(count)
     size = np.bincount(keeper, minlength=count)
     content = binary_keys(table["content_hash"])
-    rule = np.where(kept, None, np.where(content == content[keeper], "exact_duplicate", "near_duplicate"))
+    rule = np.where(content == content[keeper], "exact_duplicate", "near_duplicate")
     said = np.flatnonzero(~kept | (size > 1))
     at_keeper = table.select(["content_hash", "id"]).take(pa.array(keeper[said])).combine_chunks()
     mine = table.select(["ordinal", "bytes", "partition"]).take(pa.array(said)).combine_chunks()
@@ -73,7 +73,7 @@ def verdicts(table: pa.Table, keeper: np.ndarray, score: np.ndarray) -> tuple[pa
         pa.array(np.where(kept[said], size[said], 0)),
         at_keeper["content_hash"],
         at_keeper["id"],
-        pa.array(rule[said], pa.string()),
+        pa.array(rule[said], pa.string(), mask=kept[said]),
         pa.array(score[said], mask=kept[said]),
     ]
     flat = [column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column for column in columns]
@@ -146,16 +146,13 @@ class ResolveExact:
         return verdict_counts(decided, where, self.layout.partitions)
 
 
-@dataclasses.dataclass(frozen=True)
-class FindExactDuplicates(beam.PTransform):  # type: ignore[misc]
+@dataclasses.dataclass
+class FindExactDuplicates(beam.PTransform):
     """Tasks with `exact` and `members` -> tasks with `verdicts`, `candidates` and `wanted`."""
 
     staging: str
     layout: Layout
     deduplicate: Deduplicate
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         work = ResolveExact(self.staging, self.layout, self.deduplicate)

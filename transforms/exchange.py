@@ -55,6 +55,8 @@ class Segments:
         self, channel: str, batch: pa.RecordBatch, partition: np.ndarray, options: pa.ipc.IpcWriteOptions
     ) -> None:
         """Adds the rows of `batch` to the segments of their partitions; rows keep their order within each."""
+        if not batch.num_rows:
+            return
         order = np.argsort(partition, kind="stable")
         numbers, starts = np.unique(partition[order], return_index=True)
         if len(numbers) == 1:

@@ -30,16 +30,15 @@ _RULES = ("", "not_korean", "mixed", "no_letters")
 
 # Where Hangul is not the plain answer, this much prose is looked at (bytes), and shown to langdetect (characters).
 _PROSE_BYTES = 32 << 10
-_SAMPLE_CHARS = 600
+_SAMPLE_CHARS = 2000
 # Below this share of all letters, code and markup included, no prose is looked for: a menu of languages, a name.
 _TRACE = 0.005
-# Below this part of `prose_share` langdetect is not asked: it never finds Korean there.
-_ASK_FROM = 0.5
 # With a fifth of all letters in Hangul, a quarter of the letters of the prose is enough: a Korean sentence takes
 # about half the letters of its English translation, so that this much is nearly half of what is said.
 _BALANCED = (0.20, 0.25)
 # Text in Hanja with Korean suffixes: shares of Hangul in letters, of suffixes in runs of Hangul, and their number.
 _HANJA_SHARE, _SUFFIX_SHARE, _SUFFIXES = 0.02, 0.5, 2
+_CHINESE_SHARE = 0.01  # of characters only Chinese uses, in Han; Korean may quote a few
 _KANA_SHARE = 0.05  # of kana and Han together, from which they are Japanese
 _LATIN_WEIGHT = 20  # so many Latin letters go with one of another script in documents with much code
 
@@ -81,11 +80,11 @@ def _shares(hangul: np.ndarray, letters: np.ndarray) -> np.ndarray:
 def classify(text: pa.StringArray, config: Language) -> Verdicts:
     """The language of each document of a column of NFC text without nulls.
 
-    A document is Korean (ko) when at least `korean_share` of its letters are Hangul, or when it is written in Hanja with Korean
-    suffixes. It is ko-mixed when its prose is Korean between code, markup or another language: at least
-    `mixed_share` of its letters without marked code (fences, tags, addresses), and at least `prose_share` of those in
-    lines and words that do not look like code. Where the prose has less than that, langdetect is asked about it, and can
-    only confirm Korean. Anything else is named by its most frequent script.
+    A document is Korean (ko) when at least `korean_share` of its letters are Hangul, or when it is written in Hanja
+    with Korean suffixes. It is ko-mixed when its prose is Korean between code, markup or another language: at least
+    `mixed_share` of its letters without marked code (fences, tags, addresses), and at least `prose_share` of those
+    in lines and words that do not look like code. Where the prose has less than that, but at least `korean_share`,
+    langdetect is asked about it. Anything else is named by its most frequent script.
     """
     data, offsets = string_buffers(text)
     table = kernels.script_table()
@@ -106,8 +105,9 @@ def classify(text: pa.StringArray, config: Language) -> Verdicts:
 
     rows = np.flatnonzero(open_ & (han > counts[:, kernels.LATIN]) & (share >= _HANJA_SHARE) & (kana == 0))
     if len(rows):
-        runs, attached = kernels.hangul_after_han(data, offsets, rows, table, kernels.suffix_table())
-        verdict[rows[(attached >= _SUFFIXES) & (attached >= _SUFFIX_SHARE * runs)]] = kernels.HANGUL
+        runs, attached, chinese = kernels.hangul_after_han(data, offsets, rows, table, kernels.hanja_table()).T
+        suffixed = (attached >= _SUFFIXES) & (attached >= _SUFFIX_SHARE * runs)
+        verdict[rows[suffixed & (chinese <= _CHINESE_SHARE * han[rows])]] = kernels.HANGUL
 
     rows = np.flatnonzero(open_ & (share >= _TRACE) & (hangul > han + kana))
     if len(rows):
@@ -121,7 +121,7 @@ def classify(text: pa.StringArray, config: Language) -> Verdicts:
         possible = in_text >= config.mixed_share
         verdict[rows[korean & possible]] = _MIXED
         texts = string_array(found[0], found[1])
-        for n in np.flatnonzero(possible & ~korean & (in_prose >= _ASK_FROM * config.prose_share)):
+        for n in np.flatnonzero(possible & ~korean & (in_prose >= config.korean_share)):
             language, probability = _ask(texts[n].as_py()[:_SAMPLE_CHARS])
             asked[rows[n]], score[rows[n]] = True, probability
             if language == "ko":
@@ -188,11 +188,11 @@ def filter_language(chunk: Chunk, config: Language) -> Chunk:
     return chunk.with_columns(LANGUAGE, columns).keep(kept, STEP, found.rule, found.seen, threshold)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class FilterLanguage(beam.PTransform):
     """PCollection[Chunk] to the same with language columns; rows that are not Korean go to the chunk's rejects."""
 
-    config: Language = Language()
+    config: Language = dataclasses.field(default_factory=Language)
 
     def expand(self, chunks: Any) -> Any:
         return chunks | "Filter language" >> beam.Map(filter_language, self.config).with_output_types(Chunk)

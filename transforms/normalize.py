@@ -42,14 +42,11 @@ def normalize(chunk: Chunk, config: Normalize) -> Chunk:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class NormalizeText(beam.PTransform):  # type: ignore[misc]
+@dataclasses.dataclass
+class NormalizeText(beam.PTransform):
     """PCollection[Chunk] -> PCollection[Chunk] with normalized text."""
 
     config: Normalize = dataclasses.field(default_factory=Normalize)
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pcoll: beam.PCollection[Chunk]) -> beam.PCollection[Chunk]:
         return pcoll | beam.Map(normalize, self.config).with_output_types(Chunk)

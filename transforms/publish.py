@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -20,7 +21,7 @@ from schemas.exchange import STAGED, VERDICT
 from schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File
 from schemas.work import Slice
 from transforms import storage, task
-from transforms.exchange import read_slice, read_slices
+from transforms.exchange import read_slices
 from transforms.progress import report
 
 # Columns of few values; the others would only pay for a dictionary that is then given up.
@@ -50,19 +51,16 @@ def pack(size: list[int], rows: list[int], config: Shards) -> list[Shard]:
     total = sum(size)
     target = min(config.target_bytes, max(8 << 20, -(-total // config.min_shards)))
     count = max(1, round(total / target))
-    groups: list[list[int]] = []
+    groups: dict[int, list[int]] = {}
     done = 0
     for partition, (bytes_, kept) in enumerate(zip(size, rows, strict=True)):
         if not kept:
             continue
         # A partition belongs to the shard in which its middle falls when the whole is cut into equal parts.
         number = int((done + bytes_ / 2) * count / max(1, total))
-        if not groups or number != previous:
-            groups.append([])
-        previous = number
-        groups[-1].append(partition)
+        groups.setdefault(number, []).append(partition)
         done += bytes_
-    return [Shard(index, len(groups), tuple(group)) for index, group in enumerate(groups)]
+    return [Shard(index, len(groups), tuple(group)) for index, group in enumerate(groups.values())]
 
 
 class _Sink:
@@ -125,7 +123,7 @@ def _pieces(table: pa.Table, size: np.ndarray, target: int) -> Iterator[pa.Table
     """The table cut into runs of rows of about `target` bytes each."""
     cuts = np.cumsum(size) // target
     bounds = [0, *(np.flatnonzero(np.diff(cuts)) + 1).tolist(), table.num_rows]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         if end > start:
             yield table.slice(start, end - start)
 
@@ -165,8 +163,8 @@ def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 def _hex(column: pa.ChunkedArray) -> pa.Array:
     digits = b"".join(column.to_pylist()).hex() if len(column) else ""
-    width = 32
-    offsets = np.arange(0, len(digits) + 1, width, np.int32)
+    width = 32  # hex digits of 128 bits
+    offsets = np.arange(len(column) + 1, dtype=np.int32) * width
     return pa.StringArray.from_buffers(len(column), pa.py_buffer(offsets), pa.py_buffer(digits.encode()))
 
 
@@ -285,15 +283,12 @@ def _write_rejects(group: tuple[int, Iterable[tuple[str, Slice]]], places: dict[
     return name
 
 
-@dataclasses.dataclass(frozen=True)
-class WriteShards(beam.PTransform):  # type: ignore[misc]
+@dataclasses.dataclass
+class WriteShards(beam.PTransform):
     """Tasks with `rows` and `verdicts` -> the tasks that wrote the shards and the ledger."""
 
     shards: tuple[Shard, ...]
     work: WriteShard
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         shard_of = {partition: shard.index for shard in self.shards for partition in shard.partitions}
@@ -306,15 +301,12 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class WriteRejectShards(beam.PTransform):  # type: ignore[misc]
+@dataclasses.dataclass
+class WriteRejectShards(beam.PTransform):
     """Tasks with `rejects` -> the tasks that wrote them. `places` numbers the partitions that have any."""
 
     places: dict[int, int]
     work: WriteRejects
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         write = beam.Map(_write_rejects, self.places, self.work)

@@ -123,17 +123,14 @@ def _stage_task(chunk: Chunk, staging: str, layout: Layout, fingerprint: Fingerp
     return name
 
 
-@dataclasses.dataclass(frozen=True)
-class StageChunks(beam.PTransform):  # type: ignore[misc]
+@dataclasses.dataclass
+class StageChunks(beam.PTransform):
     """PCollection[Chunk] with fingerprints -> PCollection[str], the names of the finished tasks."""
 
     staging: str
     layout: Layout
     fingerprint: Fingerprint
     deduplicate: Deduplicate
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pcoll: beam.PCollection[Chunk]) -> beam.PCollection[str]:
         return pcoll | beam.Map(

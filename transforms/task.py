@@ -81,8 +81,8 @@ def _slices(name: str, staging: str, channels: tuple[str, ...]) -> Iterator[tupl
             yield partition, (channel, part)
 
 
-@dataclasses.dataclass(frozen=True)
-class Regroup(beam.PTransform):  # type: ignore[misc]
+@dataclasses.dataclass
+class Regroup(beam.PTransform):
     """PCollection[str] of finished tasks -> their slices of some channels, grouped by partition.
 
     This is the shuffle of an exchange: Beam groups references, the data stays where it is.
@@ -90,9 +90,6 @@ class Regroup(beam.PTransform):  # type: ignore[misc]
 
     staging: str
     channels: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[Any]:
         return (
@@ -121,17 +118,14 @@ def _run_partition(
     yield name
 
 
-@dataclasses.dataclass(frozen=True)
-class RunTasks(beam.PTransform):  # type: ignore[misc]
+@dataclasses.dataclass
+class RunTasks(beam.PTransform):
     """Grouped slices -> one task of a stage for each partition that has slices of the channel `needs`; its name."""
 
     staging: str
     stage: str
     needs: str
     work: Work
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pcoll: beam.PCollection[Any]) -> beam.PCollection[str]:
         return pcoll | beam.FlatMap(_run_partition, self.staging, self.stage, self.needs, self.work).with_output_types(

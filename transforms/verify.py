@@ -151,32 +151,26 @@ def _some(codepoints: np.ndarray, starts: np.ndarray, which: np.ndarray) -> tupl
     return codepoints[index], ends
 
 
-@dataclasses.dataclass(frozen=True)
-class GatherTexts(beam.PTransform):  # type: ignore[misc]
+@dataclasses.dataclass
+class GatherTexts(beam.PTransform):
     """Tasks with `rows` and `wanted` -> tasks with `texts`."""
 
     staging: str
     layout: Layout
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         work = GatherWanted(self.staging, self.layout)
         return pcoll | Regroup(self.staging, ("rows", "wanted")) | RunTasks(self.staging, "texts", "wanted", work)
 
 
-@dataclasses.dataclass(frozen=True)
-class VerifyCandidates(beam.PTransform):  # type: ignore[misc]
+@dataclasses.dataclass
+class VerifyCandidates(beam.PTransform):
     """Tasks with `candidates` and `texts` -> tasks with `verdicts`."""
 
     staging: str
     layout: Layout
     fingerprint: Fingerprint
     deduplicate: Deduplicate
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         work = VerifyComponents(self.staging, self.layout, self.fingerprint, self.deduplicate)

@@ -312,7 +312,7 @@ def _wanted(data: Any, i: int, end: int, escaped: bool, names: Any, offsets: Any
 
 
 @numba.njit(cache=True, nogil=True)
-def _replace_lone(out: Any, i: int, end: int) -> None:
+def replace_lone(out: Any, i: int, end: int) -> None:
     """Lone surrogate escapes in the JSON text out[i:end] become \\ufffd, so that any parser reads it."""
     while i < end:
         if out[i] != 92:
@@ -512,7 +512,7 @@ def _line(
                         meta[k] = 123 if k == first else 44
                         _copy(data, begin, meta, k + 1, behind - begin)
                         if lone:
-                            _replace_lone(meta, k + 1, k + 1 + behind - begin)
+                            replace_lone(meta, k + 1, k + 1 + behind - begin)
                         k += 1 + behind - begin
                 if not closing:
                     lone = False if depth == 1 else lone

@@ -13,15 +13,15 @@ from transforms.kernels.utf8 import decode
 
 # Scripts told apart. The order is that of the columns of `counts`; OTHER is any letter of a script not named here.
 SCRIPTS = (
-    "none", "latin", "hangul", "han", "kana", "cyrillic", "arabic", "devanagari", "bengali", "tamil", "telugu", "malayalam",
-    "thai", "lao", "khmer", "myanmar", "greek", "hebrew", "georgian", "armenian", "ethiopic", "other",
+    "none", "latin", "hangul", "han", "kana", "cyrillic", "arabic", "devanagari", "bengali", "tamil", "telugu",
+    "malayalam", "thai", "lao", "khmer", "myanmar", "greek", "hebrew", "georgian", "armenian", "ethiopic", "other",
 )  # fmt: skip
 NONE, LATIN, HANGUL, HAN, KANA = range(5)
 OTHER = len(SCRIPTS) - 1
 CHARS = NONE  # that column of `counts` holds the code points of a document, letters or not
 _HAN_FROM = 0x3400
 _END = 0x323B0  # the last Han ideograph of Unicode 15.1, and so the last letter
-_BLOCK = 64  # bytes counted at a time
+_BLOCK = 128  # bytes counted at a time
 _FILLERS = (0x115F, 0x1160, 0x3164, 0xFFA0)
 
 
@@ -48,14 +48,9 @@ def script_table() -> np.ndarray:
 
 
 @numba.njit(inline="always")
-def _flags(b: Any, after: Any) -> Any:
-    """(starts a character, ASCII letter, Hangul by its first two bytes, anything else to look up) of a byte.
-
-    U+D780..U+D7FF, where syllables end and old jamo begin, is looked up. Without branches: which byte follows is
-    hard to foresee in Korean text, and a wrong guess costs more than all of this.
-    """
-    hangul = (b == 0xEB) | (b == 0xEC) | (b == 0xEA) & (after >= 0xB0) | (b == 0xED) & (after < 0x9E)
-    return (b & 0xC0) != 0x80, ((b | 32) >= 97) & ((b | 32) <= 122), hangul, (b >= 0xC0) & (not hangul)
+def _syllable(b: Any, after: Any) -> Any:
+    """Whether these first two bytes of a character say U+AC00..U+D77F, all Hangul. The rest goes by the table."""
+    return np.uint32((np.uint32(b) << np.uint32(8) | np.uint32(after)) - np.uint32(0xEAB0)) < np.uint32(0xED9E - 0xEAB0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -67,55 +62,62 @@ def count_scripts(data: np.ndarray, offsets: np.ndarray, table: np.ndarray, widt
     """
     rows = len(offsets) - 1
     counts = np.zeros((rows, width), np.int32)
-    last = np.uint64(len(data) - 1)
-    one = np.uint64(1)
     for row in range(rows):
-        i, end = np.uint64(offsets[row]), np.uint64(offsets[row + 1])
+        i, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
+        if i == end:
+            continue
         chars = np.int64(0)
         latin = np.int64(0)
         hangul = np.int64(0)
-        while i < end:
-            stop = min(i + np.uint64(_BLOCK), end)
+        # All bytes but the last, which begins no character of two bytes or more.
+        while i < end - 1:
+            stop = min(i + _BLOCK, end - 1)
+            here = data[i:stop]
+            after = data[i + 1 : stop + 1]
             c = np.uint32(0)
             a = np.uint32(0)
             h = np.uint32(0)
-            others = np.uint32(0)
-            for k in range(i, stop):
-                start, ascii_letter, syllable, other = _flags(data[k], data[min(k + one, last)])
-                c += np.uint32(start)
-                a += np.uint32(ascii_letter)
-                h += np.uint32(syllable)
-                others += np.uint32(other)
+            leads = np.uint32(0)
+            # Without branches, so that it becomes vector instructions: where a word of Korean ends is hard to foresee.
+            for k in range(here.size):
+                b = np.uint32(here[k])
+                c += np.uint32((b & np.uint32(0xC0)) != np.uint32(0x80))
+                a += np.uint32(np.uint32((b | np.uint32(32)) - np.uint32(97)) < np.uint32(26))
+                h += np.uint32(_syllable(b, after[k]))
+                leads += np.uint32(b >= np.uint32(0xC0))
             chars += c
             latin += a
             hangul += h
-            if others:
+            if leads > h:
                 for k in range(i, stop):
-                    if data[k] >= 0xC0 and _flags(data[k], data[k + one])[3]:
-                        cp, _ = decode(data, np.int64(k))
+                    if data[k] >= 0xC0 and not _syllable(data[k], data[k + 1]):
+                        cp, _ = decode(data, k)
                         if cp < len(table):
                             counts[row, table[cp]] += 1
             i = stop
-        counts[row, 0] = chars
-        counts[row, 1] += latin
+        b = data[end - 1]
+        counts[row, 0] = chars + ((b & 0xC0) != 0x80)
+        counts[row, 1] += latin + (97 <= (b | 32) <= 122)
         counts[row, 2] += hangul
     return counts
 
 
+_FRONT = 16384  # bytes; longer front matter is none
+_REACH = 4096  # bytes; a longer tag, target of a link or piece of inline code is none
+
 # What a byte can be in a token of prose; see _token_kind.
-_LOWER, _UPPER, _JOIN, _TRIM, _DIGIT, _CODE, _WIDE = range(1, 8)
+_LOWER, _UPPER, _JOIN, _TRIM, _DIGIT, _CODE = range(1, 7)
 
 
 @functools.lru_cache(maxsize=1)
 def byte_table() -> np.ndarray:
-    """uint8[256]: what each byte can be in a token of prose (a letter, a mark around words, a sign of code …)."""
+    """uint8[256]: what each ASCII byte can be in a token of prose (a letter, a mark around words, a sign of code …)."""
     table = np.full(256, _CODE, np.uint8)
-    table[0x80:] = _WIDE
     table[ord("a") : ord("z") + 1] = _LOWER
     table[ord("A") : ord("Z") + 1] = _UPPER
     table[ord("0") : ord("9") + 1] = _DIGIT
     table[[ord(c) for c in "'-"]] = _JOIN
-    table[[ord(c) for c in "\"()[]*_,.:!?#|~"]] = _TRIM
+    table[[ord(c) for c in '"()[]*_,.:!?#|~']] = _TRIM
     return table
 
 
@@ -134,64 +136,84 @@ def _is(data: Any, i: int, end: int, text: Any) -> Any:
 @numba.njit(inline="always")
 def _find(data: Any, i: int, end: int, text: Any) -> Any:
     """Index behind the next `text`, or -1."""
-    while i + len(text) <= end:
-        if data[i] == text[0] and _is(data, i, end, text):
-            return i + len(text)
-        i += 1
-    return -1
+    first = text[0]
+    # Unsigned indices here and below: numba then leaves out its care for negative ones.
+    for k in range(np.uint64(i), np.uint64(max(i, end - len(text) + 1))):
+        if data[k] == first and _is(data, np.int64(k), end, text):
+            return np.int64(k) + len(text)
+    return np.int64(-1)
 
 
 @numba.njit(inline="always")
 def _byte_in_line(data: Any, i: int, end: int, byte: int) -> Any:
-    """Index of the next `byte` before the line's end, or -1."""
-    while i < end and data[i] != 10:
-        if data[i] == byte:
-            return i
-        i += 1
-    return -1
+    """Index of the next `byte` before the line's end and within reach, or -1."""
+    for k in range(np.uint64(i), np.uint64(min(end, i + _REACH))):
+        if data[k] == byte:
+            return np.int64(k)
+        if data[k] == 10:
+            break
+    return np.int64(-1)
 
 
-_FRONT = 16384  # bytes; longer front matter is none
-_TAG = 4096  # bytes; a longer tag is none
+@numba.njit(inline="always")
+def _line_end(data: Any, i: int, end: int) -> Any:
+    """Index of the line feed that ends the line, or `end`."""
+    for k in range(np.uint64(i), np.uint64(end)):
+        if data[k] == 10:
+            return np.int64(k)
+    return end
+
+
+@numba.njit(inline="always")
+def _skip_element(data: Any, i: int, end: int, close: Any, missing: Any, kind: int) -> Any:
+    """Index behind the closing `close`, or `i` when there is none; looked for to the end at most once a document."""
+    if missing[kind]:
+        return i
+    behind = _find(data, i, end, close)
+    if behind < 0:
+        missing[kind] = True
+        return i
+    return behind
 
 
 @numba.njit(nogil=True, cache=True)
-def _skip_tag(data: np.ndarray, i: int, end: int) -> int:
-    """Index behind the tag, comment, or element of code that begins with the `<` at `i`; `i` if it is none."""
+def _skip_tag(data: np.ndarray, i: int, end: int, missing: np.ndarray) -> int:
+    """Index behind the tag, comment, or element of code that begins with the `<` at `i`; `i` if it is none.
+
+    `missing` (bool[5]) remembers which closings the rest of the document lacks: without it, time is quadratic.
+    """
     if _is(data, i, end, b"<!--"):
-        close = _find(data, i + 4, end, b"-->")
-        return close if close >= 0 else i
+        return _skip_element(data, i, end, b"-->", missing, 0)
     if i + 1 >= end:
         return i
     b = data[i + 1] | 32
     if not (97 <= b <= 122 or data[i + 1] == 47 or data[i + 1] == 33):
         return i
-    limit = min(end, i + _TAG)
-    k = i + 1
-    while k < limit and data[k] != 62:
-        if data[k] == 60:
-            return i
-        k += 1
-    if k == limit:
+    k = -1
+    for j in range(np.uint64(i + 1), np.uint64(min(end, i + _REACH))):
+        if data[j] == 62:
+            k = int(j) + 1
+            break
+        if data[j] == 60:
+            break
+    if k < 0:
         return i
-    k += 1
-    close = -1
     if _is(data, i + 1, end, b"script"):
-        close = _find(data, k, end, b"</script>")
-    elif _is(data, i + 1, end, b"style"):
-        close = _find(data, k, end, b"</style>")
-    elif _is(data, i + 1, end, b"pre>") or _is(data, i + 1, end, b"pre "):
-        close = _find(data, k, end, b"</pre>")
-    elif _is(data, i + 1, end, b"code>") or _is(data, i + 1, end, b"code "):
-        close = _find(data, k, end, b"</code>")
-    return close if close >= 0 else k
+        return _skip_element(data, k, end, b"</script>", missing, 1)
+    if _is(data, i + 1, end, b"style"):
+        return _skip_element(data, k, end, b"</style>", missing, 2)
+    if _is(data, i + 1, end, b"pre>") or _is(data, i + 1, end, b"pre "):
+        return _skip_element(data, k, end, b"</pre>", missing, 3)
+    if _is(data, i + 1, end, b"code>") or _is(data, i + 1, end, b"code "):
+        return _skip_element(data, k, end, b"</code>", missing, 4)
+    return k
 
 
 @numba.njit(nogil=True, cache=True)
 def _token_kind(data: np.ndarray, start: int, end: int, kinds: np.ndarray) -> int:
     """Of the token `data[start:end]`: 0 marks and numbers, 1 a word, 2 code, 3 it has characters beyond ASCII."""
-    for k in range(start, end):
-        if kinds[data[k]] == _WIDE:
+    for k in range(np.uint64(start), np.uint64(end)):
+        if data[k] >= 0x80:
             return 3
     while start < end and (kinds[data[start]] == _TRIM or kinds[data[start]] == _JOIN):
         start += 1
@@ -199,21 +221,19 @@ def _token_kind(data: np.ndarray, start: int, end: int, kinds: np.ndarray) -> in
         if data[end - 1] == 41 and data[end - 2] == 40:  # a call: ()
             return 2
         end -= 1
-    if start == end:
-        return 0
-    digits = True
-    for k in range(start, end):
-        if kinds[data[k]] != _DIGIT:
-            digits = False
-    if digits:
-        return 0
-    for k in range(start, end):
+    digits = False
+    letters = False
+    before = np.uint8(0)
+    for k in range(np.uint64(start), np.uint64(end)):
         kind = kinds[data[k]]
-        if kind == _TRIM or kind == _CODE or kind == _DIGIT:
+        if kind == _TRIM or kind == _CODE or (kind == _UPPER and before == _LOWER):  # a.b, a=b, camelCase
             return 2
-        if kind == _UPPER and k > start and kinds[data[k - 1]] == _LOWER:  # camelCase
-            return 2
-    return 1
+        digits |= kind == _DIGIT
+        letters |= kind == _LOWER or kind == _UPPER
+        before = kind
+    if not letters:
+        return 0
+    return 2 if digits else 1
 
 
 @numba.njit(nogil=True, cache=True)
@@ -225,8 +245,7 @@ def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tup
     words = 0
     code = 0
     wide = 0
-    kept = 0
-    dropped = 0
+    letters = np.zeros(3, np.int64)  # by kind of token
     comment = False
     k = start
     to = start
@@ -246,11 +265,9 @@ def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tup
         words += kind == 1
         code += kind == 2
         wide += kind == 3
-        if kind == 1:
-            kept += k - token
-        elif kind == 2:
+        if kind == 1 or kind == 2:
             for j in range(token, k):
-                dropped += kinds[out[j]] == _LOWER or kinds[out[j]] == _UPPER
+                letters[kind] += kinds[out[j]] == _LOWER or kinds[out[j]] == _UPPER
         if kind == 1 or kind == 3:
             for j in range(token, k):
                 out[to] = out[j]
@@ -258,8 +275,8 @@ def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tup
             out[to] = 32
             to += 1
     if wide == 0 and code * 3 >= words:
-        return start, dropped + kept, wide
-    return to, dropped, wide
+        return start, letters[1] + letters[2], wide
+    return to, letters[2], wide
 
 
 @numba.njit(cache=True, nogil=True)
@@ -271,9 +288,10 @@ def prose(
     Gives the (uint8, int32[len(rows) + 1]) buffers of a new string column, and for each document (int32[len(rows)])
     the letters in the code that was not marked as such: fences and tags mark it, being a token like foo_bar does not.
 
-    Left out are ASCII lines of front matter, fenced and inline code, tags, comments and elements of code of HTML, targets of links, addresses,
-    entities, tokens of code (foo_bar, camelCase, a=b, f()), and lines that are mostly such tokens. `rows` says
-    which documents, `kinds` is `byte_table()`. A token with a character beyond ASCII is never code.
+    Left out are ASCII lines of front matter, fenced and inline code, tags, comments and elements of code of HTML,
+    targets of links, addresses, entities, tokens of code (foo_bar, camelCase, a=b, f()), and lines that are mostly
+    such tokens. `rows` says which documents, `kinds` is `byte_table()`. A token with a character beyond ASCII is
+    never code.
     """
     size = np.int64(8)
     for row in rows:
@@ -281,6 +299,7 @@ def prose(
     out = np.empty(size, np.uint8)
     unmarked = np.zeros(len(rows), np.int32)
     ends = np.zeros(len(rows) + 1, np.int32)
+    missing = np.zeros(5, np.bool_)
     marks = np.zeros(256, np.bool_)  # bytes with which something to leave out can begin
     for b in (10, 38, 60, 93, 96, 104, 123):  # \n & < ] ` h {
         marks[b] = True
@@ -288,7 +307,8 @@ def prose(
     for n in range(len(rows)):
         i, end = np.int64(offsets[rows[n]]), np.int64(offsets[rows[n] + 1])
         fence = 0
-        front = np.int64(-1)
+        missing[:] = False
+        front: Any = -1
         if _is(data, i, end, b"---\n"):
             front = _find(data, i + 3, min(end, i + _FRONT), b"\n---\n")
         while i < end and to - ends[n] < limit:
@@ -297,19 +317,15 @@ def prose(
             while first < end and (data[first] == 32 or data[first] == 62 or data[first] == 9):
                 first += 1
             mark = data[first] if first + 2 < end else 0
+            fenced = fence != 0
             if (mark == 96 or mark == 126) and data[first + 1] == mark and data[first + 2] == mark:
+                fenced = True
                 if fence == 0:
-                    fence = np.int64(mark)
+                    fence = int(mark)
                 elif fence == mark:
                     fence = 0
-                while i < end and data[i] != 10:
-                    i += 1
-                i += 1
-                continue
-            if fence:
-                while i < end and data[i] != 10:
-                    i += 1
-                i += 1
+            if fenced:
+                i = _line_end(data, i, end) + 1
                 continue
             line = to
             while i < end:
@@ -322,7 +338,7 @@ def prose(
                 if b == 10:
                     break
                 if b == 60:  # <
-                    behind = _skip_tag(data, i, end)
+                    behind = _skip_tag(data, i, end, missing)
                     if behind > i:
                         out[to] = 32
                         to += 1
@@ -345,13 +361,15 @@ def prose(
                         i = close + 1
                         continue
                 elif b == 123 and _is(data, i, end, b"{/*"):
-                    close = _find(data, i + 3, min(end, i + _TAG), b"*/}")
+                    close = _find(data, i + 3, min(end, i + _REACH), b"*/}")
                     if close > 0:
                         i = close
                         continue
                 elif b == 38:  # &
                     k = i + 1
-                    while k < end and k < i + 10 and (97 <= (data[k] | 32) <= 122 or data[k] == 35 or 48 <= data[k] <= 57):
+                    while (
+                        k < end and k < i + 10 and (97 <= (data[k] | 32) <= 122 or data[k] == 35 or 48 <= data[k] <= 57)
+                    ):
                         k += 1
                     if k < end and k > i + 1 and data[k] == 59:
                         out[to] = 32
@@ -375,36 +393,46 @@ def prose(
 
 
 # Syllables with which particles and endings of Korean begin, as they follow a word in Hanja.
-_SUFFIXES = "은는이가을를의에로와과도만하한할함해했되된될됨라란람로며면나니냐고다까부께서야아어여요인일임히코케치지적들씩였엿으랴리ㅣ"
+_SUFFIXES = (
+    "은는이가을를의에로와과도만하한할함해했되된될됨라란람며면나니냐고다까부께서야아어"
+    "여요인일임히코케치지적들씩였엿으랴리ㅣ"
+)
+
+
+# Characters of today's written Chinese that Korean never took: words of grammar, and shapes simplified since 1956.
+_CHINESE = "这们吗呢吧你您她哪啊很么说为对时还没让给边话语韩這們嗎妳麼"
 
 
 @functools.lru_cache(maxsize=1)
-def suffix_table() -> np.ndarray:
-    """bool[0x11000]: whether a particle or an ending can begin with a code point; any old jamo may."""
-    table = np.zeros(0x11000, np.bool_)
-    table[[ord(c) for c in _SUFFIXES]] = True
-    table[0x1100:0x1200] = True
+def hanja_table() -> np.ndarray:
+    """uint8[0x11000]: 1 where a particle or an ending can begin (any old jamo may), 2 for marks of Chinese, else 0."""
+    table = np.zeros(0x11000, np.uint8)
+    table[[ord(c) for c in _SUFFIXES]] = 1
+    table[0x1100:0x1200] = 1
+    table[[ord(c) for c in _CHINESE]] = 2
     return table
 
 
 @numba.njit(cache=True, nogil=True)
 def hangul_after_han(
-    data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, table: np.ndarray, suffixes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(runs of Hangul, those that follow a Han character directly and begin like a suffix), int32[len(rows)] each.
+    data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, table: np.ndarray, signs: np.ndarray
+) -> np.ndarray:
+    """int32[len(rows), 3]: runs of Hangul, those right behind a Han character that begin like a suffix, marks of Chinese.
 
-    Korean written with Hanja for its nouns has nearly all its Hangul there; Chinese that quotes Korean does not.
+    Korean written with Hanja for its nouns has nearly all its Hangul in such runs; Chinese that quotes Korean has
+    few. `table` is `script_table()`, `signs` is `hanja_table()`.
     """
-    runs = np.zeros(len(rows), np.int32)
-    attached = np.zeros(len(rows), np.int32)
+    found = np.zeros((len(rows), 3), np.int32)
     for n in range(len(rows)):
         i, end = np.int64(offsets[rows[n]]), np.int64(offsets[rows[n] + 1])
         before = 0
         while i < end:
             cp, i = decode(data, i)
             script = table[cp] if cp < len(table) else 0
+            sign = signs[cp] if cp < len(signs) else 0
             if script == HANGUL and before != HANGUL:
-                runs[n] += 1
-                attached[n] += before == HAN and suffixes[cp]
+                found[n, 0] += 1
+                found[n, 1] += before == HAN and sign == 1
+            found[n, 2] += sign == 2
             before = script
-    return runs, attached
+    return found

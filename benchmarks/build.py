@@ -1,0 +1,195 @@
+"""The whole build against the floor, with its start-up, its steps and its memory.
+
+    python -m benchmarks.build [FILES …] [--workers N] [--repeat N] [--json FILE]
+
+The floor is what nobody can do without: decompress, parse, write Parquet, on one core. Ratios to it are taken in the
+same run, since machines and their moods differ. MB are 10^6 bytes of decompressed input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "corpus" / "*.jsonl.zst"
+
+TINY = [{"id": f"tiny-{i}", "text": f"작은 문서 {i}번입니다. 시작하는 데 걸리는 시간만 잽니다."} for i in range(20)]
+
+
+def decompressed(files: list[str]) -> int:
+    """Bytes of the files when read."""
+    total = 0
+    for file in files:
+        with pa.input_stream(file, compression=_codec(file)) as stream:
+            while block := stream.read(1 << 22):
+                total += len(block)
+    return total
+
+
+def _codec(file: str) -> str | None:
+    return {".zst": "zstd", ".gz": "gzip", ".bz2": "bz2"}.get(os.path.splitext(file)[1])
+
+
+def _lines(file: str) -> Iterator[list[dict[str, Any]]]:
+    rest = b""
+    with pa.input_stream(file, compression=_codec(file)) as stream:
+        while block := stream.read(1 << 24):
+            *lines, rest = (rest + block).split(b"\n")
+            yield [orjson.loads(line) for line in lines if line]
+    if rest:
+        yield [orjson.loads(rest)]
+
+
+def floor(files: list[str], folder: str) -> float:
+    """CPU seconds to decompress, parse and write Parquet (zstd 3), one core."""
+    pa.set_cpu_count(1)
+    start = time.process_time()
+    for number, file in enumerate(files):
+        schema = pa.schema([("id", pa.string()), ("text", pa.string())])
+        with pq.ParquetWriter(f"{folder}/{number}.parquet", schema, compression="zstd", compression_level=3,
+                              use_dictionary=False) as writer:  # fmt: skip
+            for rows in _lines(file):
+                table = pa.table({"id": [str(row["id"]) for row in rows], "text": [row["text"] for row in rows]}, schema)
+                writer.write_table(table)
+    return time.process_time() - start
+
+
+class Memory(threading.Thread):
+    """Peak resident memory of a process and of its largest child, sampled."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._process = psutil.Process(pid)
+        self.launcher = 0
+        self.worker = 0
+        self.tree = 0
+
+    def run(self) -> None:
+        """Until the process has ended."""
+        try:
+            while self._process.is_running():
+                mine = self._process.memory_info().rss
+                children = []
+                for child in self._process.children(recursive=True):
+                    try:
+                        children.append(child.memory_info().rss)
+                    except psutil.Error:
+                        continue
+                self.launcher = max(self.launcher, mine)
+                self.worker = max(self.worker, *children, 0)
+                self.tree = max(self.tree, mine + sum(children))
+                time.sleep(0.02)
+        except psutil.Error:
+            return
+
+
+def build(files: list[str], output: str, workers: int | None, extra: tuple[str, ...] = ()) -> dict[str, Any]:
+    """One whole build as a user starts it: wall and CPU seconds, seconds by stage, peak memory in MB."""
+    command = [sys.executable, "-m", "pipelines.cli", "build", "--output", output, *extra]
+    for file in files:
+        command += ["--input", file]
+    if workers is not None:
+        command += ["--workers", str(workers)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    memory = Memory(process.pid)
+    memory.start()
+    _, said = process.communicate()
+    wall = time.perf_counter() - start
+    if process.returncode:
+        raise RuntimeError(said)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    stages = {}
+    for line in said.splitlines():
+        name, _, text = line.partition(": ")
+        if name in ("refine", "deduplicate", "publish") and " in " in text:
+            stages[name] = float(text.rsplit(" in ", 1)[1].split(" s")[0])
+    return {
+        "wall": wall,
+        "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "launcher_mb": memory.launcher / 1e6,
+        "worker_mb": memory.worker / 1e6,
+        "tree_mb": memory.tree / 1e6,
+        "stages": stages,
+    }
+
+
+def _median(runs: list[dict[str, Any]], key: str) -> float:
+    return statistics.median(run[key] for run in runs)
+
+
+def measure(files: list[str], workers: int, repeat: int, extra: tuple[str, ...] = ()) -> dict[str, Any]:
+    """All figures for some files."""
+    with tempfile.TemporaryDirectory(prefix="malmungchi-bench-") as folder:
+        tiny = f"{folder}/tiny.jsonl"
+        Path(tiny).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in TINY))
+        build([tiny], f"{folder}/warm", workers)  # kernels compile once
+        in_process = [build([tiny], f"{folder}/process-{i}", None) for i in range(repeat)]
+        started = [build([tiny], f"{folder}/start-{i}", workers) for i in range(repeat)]
+        floors = [floor(files, folder) for _ in range(repeat)]
+        runs = [build(files, f"{folder}/build-{i}", workers, extra) for i in range(repeat)]
+    size = decompressed(files) / 1e6
+    start_wall, start_cpu = _median(started, "wall"), _median(started, "cpu")
+    wall = _median(runs, "wall") - start_wall
+    cpu = _median(runs, "cpu") - start_cpu
+    lowest = statistics.median(floors)
+    return {
+        "input_mb": size,
+        "workers": workers,
+        "start_in_process_s": _median(in_process, "wall"),
+        "start_workers_s": start_wall,
+        "start_workers_cpu_s": start_cpu,
+        "floor_cpu_s": lowest,
+        "floor_mb_per_s": size / lowest,
+        "build_s": wall,
+        "build_mb_per_s": size / wall,
+        "build_cpu_s": cpu,
+        "build_mb_per_s_core": size / cpu,
+        "cpu_over_floor": cpu / lowest,
+        "launcher_mb": max(run["launcher_mb"] for run in runs),
+        "worker_mb": max(run["worker_mb"] for run in runs),
+        "runs": runs,
+    }
+
+
+def main() -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", help="input files (default: the corpus beside the project)")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", help="write all figures here")
+    arguments, extra = parser.parse_known_args()
+    files = arguments.files or sorted(glob.glob(str(CORPUS)))
+    if not files:
+        parser.error("no input files, and no corpus beside the project")
+    figures = measure(files, arguments.workers, arguments.repeat, tuple(extra))
+    for name, value in figures.items():
+        if isinstance(value, float):
+            print(f"{name:<22}{value:10.2f}")
+    for run in figures["runs"]:
+        print({key: value if isinstance(value, dict) else round(value, 2) for key, value in run.items()})
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

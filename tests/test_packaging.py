@@ -1,0 +1,226 @@
+"""What is shipped: the wheel, the locked versions, the image, the samples."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import unicodedata
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PACKAGES = ("pipelines", "transforms", "schemas")
+
+
+def packages_on_disk() -> set[str]:
+    """Every folder with an __init__.py below the three packages, as a dotted name."""
+    return {
+        ".".join(init.parent.relative_to(ROOT).parts)
+        for package in PACKAGES
+        for init in (ROOT / package).rglob("__init__.py")
+    }
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Name → version of a lock file; each must have a hash."""
+    found = {}
+    for entry in re.split(r"\n(?=\S)", (ROOT / lock).read_text(encoding="utf-8").strip()):
+        if entry.startswith("#"):
+            continue
+        match = re.match(r"([a-z0-9._-]+)==(\S+)( ; [^\\]+)? \\", entry)
+        assert match, f"{lock}: not pinned: {entry.splitlines()[0]}"
+        assert "--hash=sha256:" in entry, f"{lock}: no hash: {match[1]}"
+        found[match[1]] = match[2]
+    return found
+
+
+def instructions() -> list[str]:
+    """The Dockerfile's instructions, comments dropped and continued lines joined."""
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("#"))
+    return [line.strip() for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+# ---- wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built from a copy so that nothing is left behind in the checkout."""
+    version = importlib.metadata.version("setuptools") if importlib.util.find_spec("setuptools") else "0"
+    if int(version.partition(".")[0]) < 77:
+        pytest.skip(f"building the wheel needs setuptools 77, here is {version}: install requirements-dev.lock")
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in (*PACKAGES, "tests", "samples"):  # the last two must stay out of it
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", "."]
+    built = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (file,) = (source / "dist").glob("*.whl")
+    return zipfile.ZipFile(file)
+
+
+def test_the_wheel_holds_exactly_our_packages(wheel: zipfile.ZipFile) -> None:
+    files = [name for name in wheel.namelist() if ".dist-info/" not in name]
+    assert {".".join(name.split("/")[:-1]) for name in files} == packages_on_disk()
+    assert {name for name in files if not name.endswith(".py")} == {f"{name}/py.typed" for name in PACKAGES}
+    assert len([name for name in files if name.endswith(".py")]) == sum(
+        len(list((ROOT / package).rglob("*.py"))) for package in PACKAGES
+    )
+
+
+def test_the_wheel_has_its_licence_and_program(wheel: zipfile.ZipFile) -> None:
+    (info,) = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
+    assert "Apache License" in wheel.read(f"{info}/licenses/LICENSE").decode()
+    assert "malmungchi = pipelines.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    assert "License-Expression: Apache-2.0" in wheel.read(f"{info}/METADATA").decode()
+
+
+def test_pyproject_lists_every_package() -> None:
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages_on_disk()
+
+
+# ---- locked versions
+
+
+def test_the_locks_pin_what_pyproject_asks_for() -> None:
+    runtime, dev = pins("requirements.lock"), pins("requirements-dev.lock")
+    extras = PROJECT["project"]["optional-dependencies"]
+
+    def names(requirements: list[str]) -> set[str]:
+        return {re.split(r"[<>=!\[; ]", name, maxsplit=1)[0].lower() for name in requirements}
+
+    wanted = names([*PROJECT["project"]["dependencies"], *extras["s3"], *extras["gcs"], *extras["hdfs"]])
+    assert wanted <= runtime.keys()
+    assert names(extras["dev"]) <= dev.keys()
+    assert runtime.items() <= dev.items(), "tests must run on the versions that are shipped"
+
+
+def test_beam_is_the_same_everywhere() -> None:
+    (beam,) = [name for name in PROJECT["project"]["dependencies"] if name.startswith("apache-beam")]
+    version = beam.removeprefix("apache-beam==")
+    assert pins("requirements.lock")["apache-beam"] == version
+    assert f"ARG BEAM_VERSION={version}" in instructions()
+    assert "FROM apache/beam_python3.11_sdk:${BEAM_VERSION} AS beam" in instructions()
+
+
+def test_the_locks_say_nothing_about_where_packages_come_from() -> None:
+    for lock in ("requirements.lock", "requirements-dev.lock"):
+        assert "/" not in (ROOT / lock).read_text(encoding="utf-8"), f"{lock} holds an address or a path"
+
+
+# ---- image
+
+
+def test_the_image_is_made_of_named_versions_and_locked_packages() -> None:
+    steps = instructions()
+    for step in steps:
+        if step.startswith("FROM "):
+            image = step.split()[1]
+            assert re.search(r":[^:]+$", image), f"{image} has no version"
+            assert not image.endswith(":latest"), image
+    assert any("--require-hashes -r /tmp/requirements.lock" in step for step in steps)
+    installs = [step for step in steps if "pip install" in step]
+    assert all("--require-hashes" in step or "--no-deps" in step for step in installs)
+    assert "pip check" in installs[-1]
+
+
+def test_the_image_runs_beams_boot_and_not_as_root() -> None:
+    steps = instructions()
+    assert steps[-1] == 'ENTRYPOINT ["/opt/apache/beam/boot"]'
+    assert [step for step in steps if step.startswith("USER ")] == ["USER malmungchi"]
+    environment = next(step for step in steps if step.startswith("ENV "))
+    for name in ("PYTHONUNBUFFERED=1", "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1", "NUMBA_CACHE_DIR="):
+        assert name in environment
+    warmed = next(index for index, step in enumerate(steps) if "python -m transforms.warm" in step)
+    assert steps.index(environment) < warmed
+
+
+def test_the_image_gets_every_file_it_copies() -> None:
+    allowed = {
+        line[1:].rstrip("/")
+        for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        if line.startswith("!")
+    }
+    for step in instructions():
+        if step.startswith("COPY ") and "--from" not in step:
+            for name in step.split()[1:-1]:
+                assert name in allowed, f"{name} is kept out by .dockerignore"
+                assert (ROOT / name).exists(), name
+
+
+# ---- samples
+
+
+@pytest.fixture(scope="module")
+def make() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make", ROOT / "samples" / "make.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_samples_are_what_their_texts_say(make: ModuleType, tmp_path: Path) -> None:
+    """By content, not by bytes: another version of the compressor may pack them otherwise."""
+    make.write(tmp_path)
+    for name in ("notes.jsonl", "essay.txt"):
+        assert (tmp_path / name).read_bytes() == (ROOT / "samples" / name).read_bytes(), name
+    fresh, stored = (folder / "articles.jsonl.zst" for folder in (tmp_path, ROOT / "samples"))
+    assert pa.input_stream(str(fresh)).read() == pa.input_stream(str(stored)).read()
+    fresh, stored = (folder / "letters.parquet" for folder in (tmp_path, ROOT / "samples"))
+    assert pq.read_table(fresh).equals(pq.read_table(stored))
+    assert sum(file.stat().st_size for file in (ROOT / "samples").iterdir() if file.is_file()) < 300_000
+
+
+def test_the_samples_hold_what_their_readme_counts(make: ModuleType) -> None:
+    readme = (ROOT / "samples" / "README.md").read_text(encoding="utf-8")
+    counts: dict[str, int] = {}
+    for document in make.documents():
+        counts[document["fate"]] = counts.get(document["fate"], 0) + 1
+    assert counts == {"keep": 49, "language": 10, "exact": 5, "near": 8}
+    assert f"{sum(counts.values())} small documents" in readme
+    assert f"{counts['keep']} documents stay" in readme
+    lines = (ROOT / "samples" / "notes.jsonl").read_bytes().splitlines()
+    assert f"| `notes.jsonl` | {len(lines)} |" in readme
+    assert len([line for line in lines if not _is_json(line)]) == 1
+
+
+def test_sample_duplicates_are_duplicates_and_the_others_are_not(make: ModuleType) -> None:
+    """Exact: equal letters and digits. Near: Jaccard similarity of 5-grams from 0.8 up."""
+
+    def letters(text: str) -> str:
+        return "".join(c for c in unicodedata.normalize("NFC", text).casefold() if c.isalnum())
+
+    seen: list[tuple[str, set[str]]] = []
+    for document in make.documents():
+        text = letters(document["text"])
+        shingles = {text[i : i + 5] for i in range(len(text) - 4)}
+        equal = any(text == other for other, _ in seen)
+        similar = max((len(shingles & s) / max(1, len(shingles | s)) for _, s in seen), default=0.0)
+        assert equal == (document["fate"] == "exact"), document["id"]
+        assert (similar >= 0.8) == (document["fate"] == "near" or (equal and bool(shingles))), document["id"]
+        seen.append((text, shingles))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

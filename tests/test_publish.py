@@ -1,0 +1,95 @@
+"""PUBLISH: packing shards, judging rows, writing files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.config import Shards
+from schemas.exchange import STAGED, VERDICT
+from schemas.release import LEDGER, PUBLISHED
+from transforms.publish import _parquet, _pieces, judge, pack
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), max_size=60), st.integers(1, 20))
+def test_shards_are_consecutive_whole_and_never_empty(partitions: list[tuple[int, int]], wanted: int) -> None:
+    rows = [kept for _, kept in partitions]
+    size = [bytes_ << 20 if kept else 0 for bytes_, kept in partitions]
+    shards = pack(size, rows, Shards(target_bytes=64 << 20, min_shards=wanted))
+    flat = [partition for shard in shards for partition in shard.partitions]
+    assert flat == [i for i, kept in enumerate(rows) if kept]
+    assert [shard.index for shard in shards] == list(range(len(shards)))
+    assert all(shard.of == len(shards) and shard.partitions for shard in shards)
+
+
+def test_shards_aim_at_the_target_and_the_wanted_number() -> None:
+    assert len(pack([1 << 20] * 100, [1] * 100, Shards(target_bytes=10 << 20))) == 10
+    assert len(pack([4 << 20] * 64, [1] * 64, Shards(target_bytes=16 << 20))) == 16
+    assert len(pack([4 << 20] * 64, [1] * 64, Shards())) == 8
+    assert len(pack([1000] * 64, [1] * 64, Shards())) == 1
+    assert pack([], [], Shards()) == []
+
+
+def _staged(ids: list[str], keys: list[int]) -> pa.Table:
+    count = len(ids)
+    values = {"ordinal": range(count), "id": ids, "text": ["글"] * count, "file": ["f"] * count, "row": range(count),
+              "language": ["ko"] * count, "language_detector": ["script"] * count, "hangul_share": [1.0] * count,
+              "chars": [1] * count, "letters": [1] * count, "key": keys,
+              "content_hash": [bytes([i]) * 16 for i in range(count)]}  # fmt: skip
+    return pa.Table.from_arrays(
+        [pa.array(values.get(field.name, [None] * count), field.type) for field in STAGED], schema=STAGED
+    )
+
+
+def test_rows_are_judged_and_ordered_by_key_id_and_place() -> None:
+    rows = _staged(["b", "a", "a", "c"], [5, 5, 5, 1])
+    verdicts = pa.Table.from_pylist(
+        [
+            {"ordinal": 2, "bytes": 3, "kept": False, "duplicate_count": 0, "cluster_id": b"\x01" * 16, "kept_id": "a",
+             "rule": "exact_duplicate", "score": 1.0},
+            {"ordinal": 1, "bytes": 3, "kept": True, "duplicate_count": 2, "cluster_id": b"\x01" * 16, "kept_id": "a"},
+        ],
+        VERDICT,
+    )  # fmt: skip
+    published, ledger = judge(rows, verdicts)
+    assert published.schema.equals(PUBLISHED)
+    assert ledger.schema.equals(LEDGER)
+    assert published.select(["id", "row", "duplicate_count"]).to_pylist() == [
+        {"id": "c", "row": 3, "duplicate_count": 1},
+        {"id": "a", "row": 1, "duplicate_count": 2},
+        {"id": "b", "row": 0, "duplicate_count": 1},
+    ]
+    assert published["cluster_id"][1].as_py() == ledger["cluster_id"][0].as_py() == "01" * 16
+    assert ledger.select(["dropped_id", "kept_id", "row"]).to_pylist() == [{"dropped_id": "a", "kept_id": "a", "row": 2}]
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 100))
+def test_row_groups_cover_all_rows_in_order(sizes: list[int], target: int) -> None:
+    table = pa.table({"n": range(len(sizes))})
+    pieces = list(_pieces(table, np.array(sizes), target))
+    assert pa.concat_tables(pieces).equals(table)
+    assert all(piece.num_rows for piece in pieces)
+
+
+def test_a_file_carries_its_schema_checksum_and_page_index(tmp_path: Path) -> None:
+    uri = str(tmp_path / "data" / "x.parquet")
+    table, _ = judge(_staged(["a", "b"], [1, 2]), pa.Table.from_batches([], VERDICT))
+    with _parquet(uri, PUBLISHED, 3, {"malmungchi.schema_version": "1"}) as (writer, sink):
+        writer.write_table(table)
+    data = Path(uri).read_bytes()
+    assert (sink.bytes, sink.sha256.hexdigest()) == (len(data), hashlib.sha256(data).hexdigest())
+    file = pq.ParquetFile(uri)
+    assert file.schema_arrow.equals(PUBLISHED)
+    assert file.schema_arrow.metadata[b"malmungchi.schema_version"] == b"1"
+    column = file.metadata.row_group(0).column(PUBLISHED.get_field_index("id"))
+    assert column.has_column_index
+    assert column.has_offset_index
+    assert column.compression == "ZSTD"
+    text = file.metadata.row_group(0).column(PUBLISHED.get_field_index("text"))
+    assert not text.is_stats_set

@@ -1,0 +1,103 @@
+"""Which column of an input means what: named in the configuration, or guessed from the names that are there."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.config import Read
+from schemas.work import ROLES, Columns
+from transforms.decompress import Broken, open_decompressed
+from transforms.storage import open_input
+
+# Names that a role goes by, the most telling first; compared without case, blanks and punctuation.
+GUESSES = {
+    "text": "text content body raw_content document doc contents article article_text full_text raw_text plain_text "
+    "paragraph passage post message 본문 내용 텍스트 원문 글 문서",
+    "id": "id doc_id document_id docid uuid guid _id uid article_id key 아이디 문서id 식별자 일련번호",
+    "url": "url uri link href source_url page_url web_url permalink 주소 링크 원문주소",
+    "source": "source dataset source_name corpus publisher site domain 출처 언론사 매체",
+    "license": "license licence license_name rights copyright 라이선스 라이센스 저작권 이용허락",
+    "published_at": "published_at published publish_date published_date publication_date pub_date date_published "
+    "date created created_at created_date timestamp time datetime written_at 작성일 게시일 발행일 등록일 날짜 일자",
+    "collected_at": "collected_at crawled_at crawl_date crawl_time crawl_timestamp fetch_time fetched_at fetch_date "
+    "scraped_at retrieved_at retrieved added download_date downloaded_at 수집일 수집일시",
+}
+PEEK_BYTES = 1 << 20
+PEEK_ROWS = 1000
+
+
+class ColumnsError(Exception):
+    """No column for the text; says which file, what it has, and what to set."""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFC", name).casefold())
+
+
+def guess_columns(names: Sequence[str], config: Read, file: str) -> Columns:
+    """The columns of a file whose rows have `names`: what the configuration says, else the likeliest name there is.
+
+    A file without names (it is empty) has no rows to be wrong about, and any answer will do. Raises ColumnsError if
+    the text column that the configuration names is not there, or if no name looks like the text's.
+    """
+    seen = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    if config.text and names and config.text not in names:
+        raise ColumnsError(f"{file}: no column {config.text!r} (read.text); it has: {seen}")
+    found: dict[str, str] = {}
+    taken = {getattr(config, role) for role in ROLES} - {""}
+    for role in ROLES:
+        found[role] = getattr(config, role)
+        if found[role]:
+            continue
+        free = {_plain(name): name for name in reversed(names) if name not in taken}
+        found[role] = next((free[guess] for guess in map(_plain, GUESSES[role].split()) if guess in free), "")
+        taken.add(found[role])
+    if not found["text"]:
+        if names:
+            raise ColumnsError(f"{file}: which column is the text? It has: {seen}. Set read.text")
+        found["text"] = "text"
+    return Columns(**found)
+
+
+def peek_columns(uri: str, format: str, codec: str, config: Read) -> list[str]:
+    """Names of the columns of the file's first rows, in the order they come; none for an empty or unreadable file.
+
+    At most PEEK_BYTES are looked at, or the first line where it is longer than that (and not longer than allowed).
+    """
+    if format == "text":
+        return ["text"]
+    with open_input(uri) as raw:
+        if format == "parquet":
+            try:
+                return list(dict.fromkeys(pq.read_schema(raw).names))
+            except (pa.ArrowException, OSError, ValueError):
+                return []  # the reader will say what is wrong with it
+        stream, head, last = open_decompressed(raw, codec), io.BytesIO(), False
+        while not last and head.tell() <= config.max_line_bytes:
+            try:
+                part = stream.read(PEEK_BYTES)
+            except Broken:
+                part = b""
+            last = not part
+            head.write(part)
+            if b"\n" in part:
+                break
+    lines = head.getvalue().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    names: dict[str, None] = {}
+    for line in lines[: PEEK_ROWS if last else min(PEEK_ROWS, len(lines) - 1)]:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            names.update(dict.fromkeys(name.encode(errors="replace").decode() for name in row))
+        if len(names) > 10_000:
+            break
+    return list(names)

@@ -1,0 +1,249 @@
+"""JSON lines to documents: blocks of bytes, compiled scan, strings copied straight into Arrow columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.chunk import REJECT, TIMESTAMP, concat
+from schemas.config import Read
+from schemas.work import ROLES, WorkItem
+from transforms.decompress import Broken, Decompressed
+from transforms.documents import Rows, assemble, keep_in_metadata, nulls, parse_dates, rejects_of
+from transforms.kernels import jsonl
+
+# Rows of a chunk, at most: the columns that are added to a row (id, file, evidence) weigh more than a tiny line.
+MAX_ROWS = 1 << 16
+_PIECE = 256 << 10
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclasses.dataclass
+class Block:
+    """Decompressed bytes that are not yet parsed: `data[:size]`, with room behind them."""
+
+    data: np.ndarray
+    size: int = 0
+    broken: Broken | None = None
+    ended: bool = False
+
+    @classmethod
+    def of(cls, chunk_bytes: int) -> Block:
+        """An empty block with room for that much."""
+        return cls(np.empty(chunk_bytes + jsonl.PAD, np.uint8))
+
+    def append(self, piece: bytes) -> None:
+        """Adds bytes at the end."""
+        need = self.size + len(piece) + jsonl.PAD
+        if need > len(self.data):
+            grown = np.empty(max(need, len(self.data) * 3 // 2), np.uint8)
+            grown[: self.size] = self.data[: self.size]
+            self.data = grown
+        self.data[self.size : self.size + len(piece)] = np.frombuffer(piece, np.uint8)
+        self.size += len(piece)
+
+    def fill(self, stream: Decompressed, want: int) -> None:
+        """Reads until there are `want` bytes, or the stream ends or breaks."""
+        short = False
+        while not self.ended and (self.size < want or short):
+            ask = min(max(want - self.size, 1), _PIECE)
+            try:
+                piece = stream.read(ask)
+            except Broken as broken:
+                self.broken, piece = broken, b""
+            self.ended, short = not piece, len(piece) < ask  # a short piece may be the last: ask once more
+            self.append(piece)
+        self.data[self.size : self.size + jsonl.PAD] = 0
+
+    def drop(self, count: int) -> None:
+        """Forgets the first `count` bytes."""
+        self.data[: self.size - count] = self.data[count : self.size].copy()
+        self.size -= count
+
+
+@dataclasses.dataclass(frozen=True)
+class Lines:
+    """Lines of a block, the first of which is row `first` of the file."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+    first: int
+    size: int  # of all of them, with their line ends
+    torn: bool  # the last has no line end: the stream ended, or broke, inside or behind it
+    long: bool  # behind them comes a line that is too long
+    last: bool
+
+
+def lines_of(block: Block, stream: Decompressed, item: WorkItem, limit: int, chunk_bytes: int) -> Iterator[Lines]:
+    """The item's lines in `block`, about `chunk_bytes` of them at a time; they are gone when the next are asked for."""
+    starts, ends = np.empty(MAX_ROWS, np.int64), np.empty(MAX_ROWS, np.int64)
+    row, want = item.first_row + 1, chunk_bytes
+    begun = row > 1 or item.start > 0 or item.uri != item.file.uri
+    skipping = last = False
+    while not last:
+        block.fill(stream, want)
+        if not begun and block.data[: min(block.size, 3)].tobytes() == _BOM:
+            block.drop(3)
+        begun = True
+        if skipping:
+            n, behind = jsonl.lines(block.data, 0, block.size, starts[:1], ends[:1])
+            block.drop(behind if n else block.size)
+            skipping = n == 0
+            if skipping and not block.ended:
+                continue
+        n, behind = jsonl.lines(block.data, 0, block.size, starts, ends)
+        rest = block.size - behind if n < MAX_ROWS else 0
+        torn = block.ended and rest > 0
+        long = not block.ended and rest > limit + 1  # 1 for the \r of a line end
+        if torn:
+            starts[n], ends[n] = behind, block.size
+            n += 1
+            behind = block.size
+        size, behind = behind, block.size if long else behind
+        last = block.ended and behind == block.size
+        if not (n or long or last):  # inside a long line
+            want = min(2 * max(block.size, chunk_bytes), limit + 2 + _PIECE)
+            continue
+        yield Lines(starts[:n], ends[:n], row, size, torn, long, last)
+        row, skipping, want = row + n + long, long, chunk_bytes
+        block.drop(behind)
+
+
+def read_jsonl(
+    item: WorkItem, config: Read, chunk_bytes: int, stream: Decompressed
+) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch, bool]]:
+    """(rows, rejects, are they the last) of the lines of `stream`, about `chunk_bytes` of input at a time.
+
+    Holds at most `chunk_bytes` or one line, and passes over what is longer than `max_line_bytes` without holding it. A
+    break in the stream is one reject, at the line where it is; with `strict`, Broken is raised instead.
+    """
+    block = Block.of(chunk_bytes)
+    for lines in lines_of(block, stream, item, config.max_line_bytes, chunk_bytes):
+        broken = None
+        if lines.last:
+            broken = block.broken or (Broken(*item.broken.split(": ", 1)) if item.broken else None)
+        rows, whole = _parse(item, config, block, lines)
+        found: list[tuple[int, str, str, str | None]] = []
+        row = lines.first + len(lines.starts)
+        if lines.long:
+            found.append((row, *_too_long(config)))
+        if broken:
+            if lines.torn and not whole:  # the break is inside this line
+                row -= 1
+                rows = _without_last(rows)
+            if config.strict:
+                raise Broken(broken.rule, f"{item.file.name}, line {row}: {broken.cause}")
+            found.append((row, broken.rule, broken.cause, None))
+        good, rejects = assemble(rows, config)
+        yield good, concat([rejects, rejects_of(item.file, found)], REJECT) if found else rejects, lines.last
+
+
+def _too_long(config: Read) -> tuple[str, str, str]:
+    return "too_long", "line longer than read.max_line_bytes", str(config.max_line_bytes)
+
+
+def _without_last(rows: Rows) -> Rows:
+    cut = {f.name: getattr(rows, f.name)[:-1] for f in dataclasses.fields(rows) if f.name != "file"}
+    return dataclasses.replace(rows, **cut)
+
+
+def _parse(item: WorkItem, config: Read, block: Block, lines: Lines) -> tuple[Rows, bool]:
+    """(the lines as rows, is the last a whole JSON object); blank lines are no rows."""
+    n, data, starts, ends = len(lines.starts), block.data, lines.starts, lines.ends
+    columns = item.file.columns
+    names = list(dict.fromkeys(name for role in ROLES if (name := getattr(columns, role))))
+    encoded = [name.encode() for name in names]
+    width = len(names)
+    codes, errors = np.empty(n, np.uint8), np.empty(n, np.int64)
+    kinds, spans = np.empty((n, width), np.uint8), np.zeros((n, width, 2), np.int64)
+    meta, offsets = np.empty(int((ends - starts).sum()) + jsonl.PAD, np.uint8), np.empty(n + 1, np.int32)
+    jsonl.scan(
+        data,
+        starts,
+        ends,
+        np.frombuffer(b"".join(encoded), np.uint8).copy(),
+        np.cumsum([0, *map(len, encoded)]).astype(np.int64),
+        codes,
+        errors,
+        kinds,
+        spans,
+        meta,
+        offsets,
+    )
+    whole = bool(n) and codes[-1] == jsonl.OK
+    number = np.arange(lines.first, lines.first + n)
+    long = ends - starts > config.max_line_bytes
+    if long.any():
+        kinds[long] = jsonl.ABSENT
+    seen = codes != jsonl.BLANK
+    if not seen.all():
+        codes, errors, kinds, spans, number, long = (x[seen] for x in (codes, errors, kinds, spans, number, long))
+        offsets = np.append(offsets[:-1][seen], offsets[-1])  # a blank line has no metadata
+        n = len(codes)
+    there = pa.py_buffer(np.packbits(np.diff(offsets) > 0, bitorder="little"))
+    metadata = pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(meta), there)
+
+    def kind_of(role: str) -> np.ndarray:
+        name = getattr(columns, role)
+        return kinds[:, names.index(name)] if name else np.full(n, jsonl.ABSENT, np.uint8)
+
+    def column(role: str, kind: np.ndarray) -> pa.Array:
+        name = getattr(columns, role)
+        return jsonl.extract(data, spans[:, names.index(name)], kind) if name else nulls(n)
+
+    def json_of(role: str) -> Callable[[int], bytes]:
+        w = names.index(getattr(columns, role))
+
+        def value(i: int) -> bytes:
+            quote = int(kinds[i, w] in (jsonl.STRING, jsonl.ESCAPED))
+            raw = np.zeros(spans[i, w, 1] - spans[i, w, 0] + 2 * quote + jsonl.PAD, np.uint8)
+            size = len(raw) - jsonl.PAD
+            raw[:size] = data[spans[i, w, 0] - quote : spans[i, w, 1] + quote]
+            jsonl.replace_lone(raw, 0, size)
+            return raw[:size].tobytes()
+
+        return value
+
+    values: dict[str, pa.Array] = {}
+    for role in ("id", "url", "source", "license"):
+        kind = kind_of(role).copy()
+        odd = kind > jsonl.NUMBER  # true, false, objects and arrays name nothing
+        kind[odd] = jsonl.ABSENT
+        values[role] = column(role, kind)
+        if odd.any():
+            metadata = keep_in_metadata(metadata, np.flatnonzero(odd), getattr(columns, role), json_of(role))
+    for role in ("published_at", "collected_at"):
+        kind = kind_of(role).copy()
+        odd = kind > jsonl.NUMBER
+        kind[odd] = jsonl.ABSENT
+        if kind.any():
+            values[role], bad = parse_dates(column(role, kind))
+            odd = odd | bad
+        else:
+            values[role] = pa.nulls(n, TIMESTAMP)
+        if odd.any():
+            metadata = keep_in_metadata(metadata, np.flatnonzero(odd), getattr(columns, role), json_of(role))
+    kind = kind_of("text")
+    wrong = kind >= jsonl.NUMBER
+    rule, value, threshold = nulls(n), nulls(n), nulls(n)
+    bad = codes != jsonl.OK
+    if bad.any():
+        pick = pa.array(codes, mask=~bad)
+        rule, words = _RULES.take(pick), _CAUSES.take(pick)
+        value = pc.binary_join_element_wise(words, pa.array(errors + 1).cast(pa.string()), " at byte ")
+        threshold = pc.if_else(pa.array(codes == jsonl.TOO_DEEP), str(jsonl.MAX_DEPTH), threshold)
+    if long.any():
+        mask = pa.array(long)
+        rule, value, threshold = (
+            pc.if_else(mask, new, old) for new, old in zip(_too_long(config), (rule, value, threshold), strict=True)
+        )
+    text = column("text", np.where(wrong, jsonl.ABSENT, kind).astype(np.uint8))
+    return Rows(item.file, number, text, wrong, rule, value, threshold, metadata=metadata, **values), whole
+
+
+_RULES = pa.array([jsonl.RULES.get(code, (None, None))[0] for code in range(max(jsonl.RULES) + 1)], pa.string())
+_CAUSES = pa.array([jsonl.RULES.get(code, (None, None))[1] for code in range(max(jsonl.RULES) + 1)], pa.string())

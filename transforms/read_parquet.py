@@ -1,0 +1,243 @@
+"""Parquet to documents, row group by row group in small batches."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.chunk import DOCUMENT, REJECT, TIMESTAMP, concat
+from schemas.config import Read
+from schemas.work import WorkItem
+from transforms.decompress import Broken
+from transforms.documents import Rows, assemble, keep_in_metadata, nulls, parse_dates, reject
+
+_ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
+BATCH_BYTES = 4 << 20
+# The size of a row group is what its writer says: a batch has this many rows at most, whatever that is.
+BATCH_ROWS = 1 << 13
+
+
+def _cause(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def open_parquet(raw: BinaryIO) -> Any:
+    """pyarrow's ParquetFile, which reads columns page by page. Raises Broken if there is no readable footer."""
+    try:
+        return pq.ParquetFile(raw, pre_buffer=False, buffer_size=1 << 20, memory_map=False)
+    except _ERRORS as error:
+        raise Broken("corrupt", f"no readable Parquet footer: {_cause(error)}") from error
+
+
+def read_parquet(
+    item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO
+) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch, bool]]:
+    """(rows, rejects, are they the last) of the row groups [start, end) of a file, -1 for its last.
+
+    A row group that cannot be read gives the rows before the damage and one reject, at the row where it is; the next
+    one is read all the same. A file without a footer gives one reject, row 0. With `strict`, Broken is raised.
+    """
+    rows: list[pa.RecordBatch] = []
+    rejects: list[pa.RecordBatch] = []
+    size = 0
+    for batch, row, broken in _batches(item, raw):
+        if broken or batch is None:
+            assert broken
+            if config.strict:
+                raise Broken(broken.rule, f"{item.file.name}, row {row}: {broken.cause}")
+            rejects.append(reject(item.file, row, broken.rule, broken.cause))
+            continue
+        if size >= chunk_bytes:
+            yield concat(rows, DOCUMENT), concat(rejects, REJECT), False
+            rows, rejects, size = [], [], 0
+        good, bad = _documents(item, config, batch, row)
+        rows.append(good)
+        rejects.append(bad)
+        size += batch.nbytes
+    yield concat(rows, DOCUMENT), concat(rejects, REJECT), True
+
+
+def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[tuple[pa.RecordBatch | None, int, Broken | None]]:
+    """(batch, its first row, None), or (None, row, what is wrong there)."""
+    try:
+        parquet = open_parquet(raw)
+    except Broken as broken:
+        yield None, 0, broken
+        return
+    metadata, row = parquet.metadata, item.first_row + 1
+    end = metadata.num_row_groups if item.end < 0 else item.end
+    run: list[int] = []
+    run_bytes = run_rows = 0
+    for group in range(item.start, end):
+        head = metadata.row_group(group)
+        run.append(group)
+        run_bytes, run_rows = run_bytes + max(head.total_byte_size, 0), run_rows + head.num_rows
+        if run_bytes < BATCH_BYTES and run_rows < BATCH_ROWS and group + 1 < end:
+            continue
+        yield from _run(parquet, run, row, run_bytes, run_rows)
+        row, run, run_bytes, run_rows = row + run_rows, [], 0, 0
+
+
+def _run(
+    parquet: Any, groups: Sequence[int], row: int, size: int, rows: int
+) -> Iterator[tuple[pa.RecordBatch | None, int, Broken | None]]:
+    """The batches of some row groups: of small ones together, of which each is tried alone if that fails."""
+    length = max(64, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
+    batches = parquet.iter_batches(length, row_groups=list(groups), use_threads=False)
+    if len(groups) > 1:
+        try:
+            batches = iter(list(batches))
+        except _ERRORS:
+            for group in groups:
+                head = parquet.metadata.row_group(group)
+                yield from _run(parquet, [group], row, head.total_byte_size, head.num_rows)
+                row += head.num_rows
+            return
+    done = 0
+    try:
+        for batch in batches:
+            yield batch, row + done, None
+            done += batch.num_rows
+    except _ERRORS as error:
+        cause = f"rows {row + done} to {row + rows - 1} cannot be read: {_cause(error)}"
+        yield None, row + done, Broken("corrupt", cause)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Without dictionaries and views."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if column.type in (pa.string_view(), pa.large_string()):
+        return column.cast(pa.string())
+    if pa.types.is_fixed_size_binary(column.type) or column.type in (pa.binary_view(), pa.large_binary()):
+        return column.cast(pa.binary())
+    return column
+
+
+def _text(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """(strings, true where there are bytes that are not UTF-8) of a string or binary column."""
+    bad = np.zeros(len(column), bool)
+    strings = column.cast(pa.string(), safe=False) if column.type == pa.binary() else column
+    try:
+        strings.validate(full=True)
+        return strings, bad
+    except pa.ArrowInvalid:  # Arrow says only that there is one
+        values = column.cast(pa.binary()).to_pylist()
+        for i, value in enumerate(values):
+            try:
+                _ = value is None or value.decode()
+            except UnicodeDecodeError:
+                bad[i], values[i] = True, None
+        return pa.array(values, pa.binary()).cast(pa.string()), bad
+
+
+def _stamps(column: pa.Array) -> tuple[pa.Array, np.ndarray] | None:
+    """(timestamp[s, UTC], true where there is something that is no date); None for a type that has no dates."""
+    kind = column.type
+    none = np.zeros(len(column), bool)
+    if pa.types.is_timestamp(kind):
+        return column.cast(pa.timestamp(kind.unit, "UTC")).cast(TIMESTAMP, safe=False), none
+    if pa.types.is_date(kind):
+        return column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms")).cast(
+            pa.timestamp("s"), safe=False
+        ).cast(TIMESTAMP), none  # fmt: skip
+    if pa.types.is_floating(kind):
+        column = pc.if_else(pc.is_finite(column), column, None).cast(pa.int64(), safe=False)
+    elif pa.types.is_decimal(kind):
+        column = column.cast(pa.float64()).cast(pa.int64(), safe=False)
+    if pa.types.is_integer(column.type):
+        return parse_dates(column.cast(pa.string()))
+    if column.type in (pa.string(), pa.binary()):
+        return parse_dates(_text(column)[0])
+    return None
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return base64.b64encode(value).decode()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    return str(value)
+
+
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, default=_default, option=_OPTIONS)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:  # only of a string column do we know where
+        if column.type == pa.string():
+            return [value and value.decode(errors="replace") for value in column.cast(pa.binary()).to_pylist()]
+        return [None] * len(column)
+    except (ValueError, OverflowError, ArithmeticError):  # a date that Python does not have
+        return [str(value) if value.is_valid else None for value in column.cast(pa.string())]
+
+
+def _metadata(names: Sequence[str], columns: Sequence[pa.Array], n: int) -> pa.Array:
+    """What has no role as one JSON object a row, without nulls; null where nothing is left."""
+    objects: list[dict[str, Any]] = [{} for _ in range(n)]
+    for name, column in zip(names, columns, strict=True):
+        if column.null_count == n:
+            continue
+        for entry, value in zip(objects, _values(column), strict=True):
+            if value is not None:
+                entry[name] = value
+    return pa.array([_json(entry).decode() if entry else None for entry in objects], pa.string())
+
+
+def _documents(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    n, roles = batch.num_rows, item.file.columns
+    columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    used = {roles.text}
+    text, bad, wrong = nulls(n), np.zeros(n, bool), np.zeros(n, bool)
+    given = columns.get(roles.text)
+    if given is not None:
+        if given.type in (pa.string(), pa.binary()):
+            text, bad = _text(given)
+        else:
+            wrong = given.is_valid().to_numpy(zero_copy_only=False)
+    values: dict[str, pa.Array] = {}
+    for role in ("id", "url", "source", "license"):
+        column = columns.get(getattr(roles, role))
+        values[role] = nulls(n)
+        if column is None or pa.types.is_nested(column.type) or pa.types.is_boolean(column.type):
+            continue  # what names nothing stays in the metadata
+        used.add(getattr(roles, role))
+        strings = column.type in (pa.string(), pa.binary())
+        values[role] = _text(column)[0] if strings else column.cast(pa.string())
+    odd: list[tuple[str, np.ndarray]] = []
+    for role in ("published_at", "collected_at"):
+        column = columns.get(getattr(roles, role))
+        values[role] = pa.nulls(n, TIMESTAMP)
+        stamps = _stamps(column) if column is not None else None
+        if stamps is not None:
+            values[role] = stamps[0]
+            used.add(getattr(roles, role))
+            odd.append((getattr(roles, role), np.flatnonzero(stamps[1])))
+    rest = [name for name in columns if name not in used]
+    metadata = _metadata(rest, [columns[name] for name in rest], n)
+    for name, rows in odd:
+        found = dict(zip(rows.tolist(), map(_json, _values(columns[name].take(pa.array(rows)))), strict=True))
+        metadata = keep_in_metadata(metadata, rows, name, found.__getitem__)
+    mask = pa.array(bad)
+    none = nulls(n)
+    rule = pc.if_else(mask, "not_utf8", none) if bad.any() else none
+    value = pc.if_else(mask, "not valid UTF-8", none) if bad.any() else none
+    number = np.arange(row, row + n)
+    return assemble(Rows(item.file, number, text, wrong, rule, value, none, metadata=metadata, **values), config)
