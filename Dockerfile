@@ -43,7 +43,7 @@ ENV PYTHONUNBUFFERED=1 \
 # to where the machine's processor differs from the builder's.
 RUN useradd --create-home --uid 1000 malmungchi \
     && mkdir -p "$NUMBA_CACHE_DIR" \
-    && python -m transforms.warm \
+    && python -m pipelines.warm \
     && chmod -R a+rwX "$NUMBA_CACHE_DIR"
 
 USER malmungchi

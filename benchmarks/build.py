@@ -66,7 +66,9 @@ def floor(files: list[str], folder: str) -> float:
         with pq.ParquetWriter(f"{folder}/{number}.parquet", schema, compression="zstd", compression_level=3,
                               use_dictionary=False) as writer:  # fmt: skip
             for rows in _lines(file):
-                table = pa.table({"id": [str(row["id"]) for row in rows], "text": [row["text"] for row in rows]}, schema)
+                table = pa.table(
+                    {"id": [str(row["id"]) for row in rows], "text": [row["text"] for row in rows]}, schema
+                )
                 writer.write_table(table)
     return time.process_time() - start
 

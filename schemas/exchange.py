@@ -35,8 +35,10 @@ EXACT = pa.schema(
 )
 
 
-def band_schema(sketch_bytes: int) -> pa.Schema:
-    """Channel `bands`: one row a document and band, by band and range of the band's hash."""
+def band_schema(num_perm: int) -> pa.Schema:
+    """Channel `bands`: one row a document and band, by band and range of the band's hash. The sketch holds two bits of
+    each value of the signature, in words of 64."""
+    sketch_bytes = 2 * 8 * -(-num_perm // 64)
     return pa.schema(
         [
             pa.field("hash", pa.uint64(), nullable=False),

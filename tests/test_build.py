@@ -139,7 +139,11 @@ def test_every_dropped_document_truly_resembles_a_kept_one_and_no_pair_is_left(r
                 texts[path.name, number] = json.loads(line)["text"]
             except (ValueError, KeyError):
                 continue
-    kept = ds.dataset(release / "data").to_table(columns=["id", "file", "row", "duplicate_count", "cluster_id"]).to_pylist()
+    kept = (
+        ds.dataset(release / "data")
+        .to_table(columns=["id", "file", "row", "duplicate_count", "cluster_id"])
+        .to_pylist()
+    )
     pairs = ds.dataset(release / "duplicates").to_table().to_pylist()
     sets = {place: _shingles(text) for place, text in texts.items()}
     by_id: dict[str, list[dict[str, Any]]] = {}
@@ -164,9 +168,7 @@ def test_every_dropped_document_truly_resembles_a_kept_one_and_no_pair_is_left(r
     assert all(pair["cluster_id"] in clusters for pair in pairs)
 
 
-def test_the_same_bytes_for_any_workers_chunks_order_and_place(
-    release: Path, inputs: Path, tmp_path: Path
-) -> None:
+def test_the_same_bytes_for_any_workers_chunks_order_and_place(release: Path, inputs: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(inputs, moved)
     attempts: list[list[object]] = [
@@ -250,7 +252,9 @@ def test_a_killed_worker_is_an_error_within_seconds_and_the_job_goes_on(tmp_path
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
-    workers = [child for child in psutil.Process(process.pid).children() if "pipelines.worker" in " ".join(child.cmdline())]
+    workers = [
+        child for child in psutil.Process(process.pid).children() if "pipelines.worker" in " ".join(child.cmdline())
+    ]
     workers[0].send_signal(signal.SIGKILL)
     killed = time.monotonic()
     _, said = process.communicate(timeout=30)

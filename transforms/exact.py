@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from schemas.config import Deduplicate
 from schemas.exchange import CANDIDATE, EXACT, MEMBER, VERDICT, WANTED, Layout
 from schemas.work import Slice
-from transforms.exchange import PLAIN, Segments, read_slices
+from transforms.exchange import Segments, read_slices
 from transforms.kernels import strings
 from transforms.task import Regroup, RunTasks
 
@@ -133,16 +133,16 @@ class ResolveExact:
         alone = np.flatnonzero(~near)
         renumbered = np.searchsorted(alone, keeper[alone])
         decided, where = verdicts(table.take(pa.array(alone)), renumbered, np.ones(len(alone)))
-        segments.scatter("verdicts", decided, where, PLAIN)
+        segments.scatter("verdicts", decided, where)
 
         going = table.filter(pa.array(near))
         root = component[at[near]]
         columns = [*going.combine_chunks().columns, pa.array(root), pa.array(best[near])]
         flat = [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns]
         candidates = pa.RecordBatch.from_arrays(flat, schema=CANDIDATE)
-        segments.scatter("candidates", candidates, component_group(root, self.layout), PLAIN)
+        segments.scatter("candidates", candidates, component_group(root, self.layout))
         wanted = candidates.filter(candidates["best"])
-        segments.scatter("wanted", wanted.select(WANTED.names), np.asarray(wanted["partition"]), PLAIN)
+        segments.scatter("wanted", wanted.select(WANTED.names), np.asarray(wanted["partition"]))
         return verdict_counts(decided, where, self.layout.partitions)
 
 

@@ -152,7 +152,7 @@ def _without_last(rows: Rows) -> Rows:
 
 
 def _parse(item: WorkItem, config: Read, block: Block, lines: Lines) -> tuple[Rows, bool]:
-    """(the lines as rows, is the last a whole JSON object); blank lines are no rows."""
+    """(the lines as rows, has the last its own verdict even if the file breaks off there); blank lines are no rows."""
     n, data, starts, ends = len(lines.starts), block.data, lines.starts, lines.ends
     columns = item.file.columns
     names = list(dict.fromkeys(name for role in ROLES if (name := getattr(columns, role))))
@@ -174,12 +174,12 @@ def _parse(item: WorkItem, config: Read, block: Block, lines: Lines) -> tuple[Ro
         meta,
         offsets,
     )
-    whole = bool(n) and codes[-1] == jsonl.OK
     number = np.arange(lines.first, lines.first + n)
     long = ends - starts > config.max_line_bytes
+    whole = bool(n) and bool(codes[-1] == jsonl.OK or long[-1])
     if long.any():
         kinds[long] = jsonl.ABSENT
-    seen = codes != jsonl.BLANK
+    seen = (codes != jsonl.BLANK) | long
     if not seen.all():
         codes, errors, kinds, spans, number, long = (x[seen] for x in (codes, errors, kinds, spans, number, long))
         offsets = np.append(offsets[:-1][seen], offsets[-1])  # a blank line has no metadata

@@ -14,7 +14,7 @@ from schemas.chunk import Chunk
 from schemas.config import Deduplicate, Fingerprint
 from schemas.exchange import EXACT, STAGED, Layout, band_schema
 from transforms import task
-from transforms.exchange import COMPRESSED, PLAIN, Segments
+from transforms.exchange import Segments
 from transforms.kernels import minhash, strings
 from transforms.kernels.utf8 import string_buffers
 from transforms.progress import report
@@ -74,17 +74,17 @@ def stage(
     size = np.diff(string_buffers(rows["text"])[1])
     if rows.num_rows:
         staged = rows.append_column(STAGED.field("key"), pa.array(key)).select(STAGED.names)
-        segments.scatter("rows", staged, partition, COMPRESSED)
+        segments.scatter("rows", staged, partition, compress=True)
         node = nodes(rows["content_hash"])
         if deduplicate.exact or deduplicate.near:
             exact = exact_rows(rows, partition, deduplicate)
-            segments.scatter("exact", exact, strings.ranges(node, layout.exact_ranges), PLAIN)
+            segments.scatter("exact", exact, strings.ranges(node, layout.exact_ranges))
         if deduplicate.near:
             _stage_bands(rows, node, segments, layout, fingerprint)
     rejects = chunk.rejects
     if rejects.num_rows:
         place = np.asarray(rejects["row"]).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        segments.scatter("rejects", rejects, strings.ranges(place, layout.reject_partitions), COMPRESSED)
+        segments.scatter("rejects", rejects, strings.ranges(place, layout.reject_partitions), compress=True)
     return {
         "last": chunk.last,
         "digest": chunk.digest,
@@ -111,9 +111,9 @@ def _stage_bands(
     node = pa.array(node[present])
     for band in range(config.bands):
         hash_ = np.ascontiguousarray(hashes[:, band])
-        batch = pa.RecordBatch.from_arrays([pa.array(hash_), node, column], schema=band_schema(width))
+        batch = pa.RecordBatch.from_arrays([pa.array(hash_), node, column], schema=band_schema(config.num_perm))
         part = strings.ranges(hash_, layout.band_ranges) + band * layout.band_ranges
-        segments.scatter("bands", batch, part, PLAIN)
+        segments.scatter("bands", batch, part)
 
 
 def _stage_task(chunk: Chunk, staging: str, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate) -> str:

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.config import Deduplicate, Fingerprint
-from schemas.exchange import CANDIDATE, TEXT, WANTED, Layout
+from schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout
 from schemas.work import Slice
 from transforms.exact import binary_keys, component_group, preference, starts_of, verdict_counts, verdicts
-from transforms.exchange import COMPRESSED, PLAIN, Segments, read_slice, read_slices
+from transforms.exchange import Segments, in_order, read_slice, read_slices
 from transforms.kernels import cover, shingles
 from transforms.kernels.utf8 import string_buffers
 from transforms.task import Regroup, RunTasks
@@ -35,15 +35,15 @@ class GatherWanted:
     def __call__(self, partition: int, parts: dict[str, list[Slice]], segments: Segments) -> dict[str, Any]:
         wanted = read_slices(parts["wanted"], self.staging, WANTED).sort_by("ordinal").combine_chunks()
         ordinal, component = wanted["ordinal"].to_numpy(), wanted["component"].to_numpy()
-        for part in sorted(parts["rows"], key=lambda s: (s.uri, s.offset)):
-            rows = read_slice(part, self.staging, ["ordinal", "text"])
+        for part in in_order(parts["rows"]):
+            rows = read_slice(part, self.staging, STAGED)
             at = np.searchsorted(ordinal, rows["ordinal"].to_numpy())
             at[at == len(ordinal)] = 0
             mask = ordinal[at] == rows["ordinal"].to_numpy()
-            found = rows.filter(pa.array(mask))
+            found = rows.select(["ordinal", "text"]).filter(pa.array(mask))
             root = component[at[mask]]
             batch = pa.RecordBatch.from_arrays([found["ordinal"], pa.array(root), found["text"]], schema=TEXT)
-            segments.scatter("texts", batch, component_group(root, self.layout), COMPRESSED)
+            segments.scatter("texts", batch, component_group(root, self.layout), compress=True)
         return {"wanted": len(ordinal)}
 
 
@@ -85,7 +85,7 @@ class VerifyComponents:
         whole_keeper, whole_score = at[keeper[mine]], score[mine]
         whole_score[~best & (keeper[mine] == mine)] = 1.0
         decided, where = verdicts(table, whole_keeper, whole_score)
-        segments.scatter("verdicts", decided, where, PLAIN)
+        segments.scatter("verdicts", decided, where)
         counts = verdict_counts(decided, where, self.layout.partitions)
         return {**counts, "components": int(starts_of(table["component"].to_numpy()).sum())}
 
@@ -124,8 +124,8 @@ class VerifyComponents:
         """Folded code points and their starts of the documents, in the order given."""
         order = np.argsort(ordinal)
         found: list[pa.RecordBatch] = []
-        for part in sorted(texts, key=lambda s: (s.uri, s.offset)):
-            batch = read_slice(part, self.staging)
+        for part in in_order(texts):
+            batch = read_slice(part, self.staging, TEXT)
             at = np.searchsorted(ordinal, batch["ordinal"].to_numpy(), sorter=order)
             at[at == len(ordinal)] = 0
             mask = ordinal[order[at]] == batch["ordinal"].to_numpy()

@@ -68,7 +68,16 @@ def _join_buckets(first: Any, bucket: Any, words: Any, number: Any, parent: Any,
 
 @numba.njit(cache=True, nogil=True)
 def _join_large(
-    lo: Any, hi: Any, window: Any, tables: Any, words: Any, number: Any, parent: Any, allowed: Any, edges: Any, count: Any
+    lo: Any,
+    hi: Any,
+    window: Any,
+    tables: Any,
+    words: Any,
+    number: Any,
+    parent: Any,
+    allowed: Any,
+    edges: Any,
+    count: Any,
 ) -> Any:
     """One bucket (members lo to hi), each member beside its next `window` in the order of each table's positions."""
     planes = words.shape[0] // 2
@@ -114,7 +123,9 @@ def forest(
     rows = order[shared]
     # Only what shares a bucket is sorted in full.
     rows = rows[np.lexsort((node[rows], band_hash[rows]))]
-    fresh = np.r_[True, (band_hash[rows[1:]] != band_hash[rows[:-1]]) | (node[rows[1:]] != node[rows[:-1]])][: len(rows)]
+    fresh = np.r_[True, (band_hash[rows[1:]] != band_hash[rows[:-1]]) | (node[rows[1:]] != node[rows[:-1]])][
+        : len(rows)
+    ]
     rows = rows[fresh]
     if not len(rows):
         return np.empty(0, np.uint64), np.empty(0, np.uint64)

@@ -103,9 +103,7 @@ class Components:
         for start in range(0, len(nodes), _BLOCK):
             block = nodes[start : start + _BLOCK]
             self._reserve(len(block))
-            self._count = _number(
-                self._table, self.nodes, self.parent, self._count, block, out[start : start + _BLOCK]
-            )
+            self._count = _number(self._table, self.nodes, self.parent, self._count, block, out[start : start + _BLOCK])
         return out
 
     def add(self, a: np.ndarray, b: np.ndarray) -> None:

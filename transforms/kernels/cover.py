@@ -8,6 +8,9 @@ In a small component each document meets every kept one. A large one has an inde
 (Chaudhuri et al. 2006; Bayardo et al. 2007): in any fixed order of shingles, two sets with similarity >= t share one of
 the first |x| - ceil(t |x|) + 1 of each. The order here is from rare to frequent. A longer prefix is as good, so shingles
 are ordered by bins, (frequency, part of the hash), and a prefix ends with its bin: no sorting, and still exact.
+The first bin in which two sets share a shingle bounds what they share by what lies from it on (the positional filter of
+Xiao et al. 2008), and so the size of a partner: postings are kept by classes of size, and those out of reach not read.
+Pages that share most of a template, but not enough of it, mostly do not meet.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import numpy as np
 from transforms.kernels.shingles import BLOCK, contains, distinct, shingle_block, shingle_count, table_size
 
 # Components of more documents than this are indexed: below, comparing with every kept document is as fast.
-SMALL = 64
+SMALL = 8
 
 _FREQUENCIES = 1 << 22  # counters at most (16 MB); shingles that share one only look more frequent than they are
 _CLASSES, _PARTS = 64, 32  # bins: half powers of two of the frequency, times parts of the hash
@@ -76,24 +79,41 @@ def _classes(counters: Any, size: Any) -> None:
 
 
 @numba.njit(nogil=True)
-def _prefix(hashes: Any, size: Any, threshold: Any, counters: Any, mask: Any, bins: Any, out: Any) -> Any:
-    """Writes the shingles of the prefix to `out` and returns how many."""
+def _prefix(hashes: Any, size: Any, threshold: Any, counters: Any, mask: Any, bins: Any, out: Any, reach: Any) -> Any:
+    """Writes the shingles of the prefix to `out`, with the largest size of a partner whose first common shingle each can
+    be to `reach`, and returns how many."""
     bins[:] = 0
     for i in range(size):
         h = hashes[i]
         bins[np.int64(counters[h >> np.uint64(8) & mask]) * _PARTS + np.int64(h >> np.uint64(59))] += 1
-    left = size - np.int64(np.ceil(threshold * size - 1e-9)) + 1
-    last = -1
-    while left > 0 and last < bins.size - 1:
+    wanted = size - np.int64(np.ceil(threshold * size - 1e-9)) + 1
+    last, before = -1, 0
+    while before < wanted and last < bins.size - 1:
         last += 1
-        left -= bins[last]
+        own = bins[last]
+        bins[last] = before
+        before += own
     count = np.int64(0)
     for i in range(size):
         h = hashes[i]
-        out[count] = h
         at = np.int64(counters[h >> np.uint64(8) & mask]) * _PARTS + np.int64(h >> np.uint64(59))
-        count += np.int64(at <= last)
+        if at <= last:
+            # Common shingles are at most those from this bin on, and at least t / (1 + t) of both sizes together.
+            out[count] = h
+            most = min((size - bins[at]) * (1.0 + threshold) / threshold - size, size / threshold) + 1e-6
+            reach[count] = np.int32(min(most, 2147483647.0))
+            count += 1
     return count
+
+
+@numba.njit(inline="always")
+def _size_class(size: Any) -> Any:
+    return np.uint64(np.log(np.float64(max(size, 1))) * 20.0)  # steps of 5 %
+
+
+@numba.njit(inline="always")
+def _head(h: Any, size_class: Any, mask: Any) -> Any:
+    return (h >> np.uint64(8)) + size_class * np.uint64(0x9E3779B97F4A7C15) & mask
 
 
 @numba.njit(cache=True, nogil=True)
@@ -121,7 +141,7 @@ def _walk(
     """
     fixed = kept_starts.size - 1
     block = np.empty(BLOCK, np.uint64)
-    prefix = np.empty(own.size + 1, np.uint64)
+    prefix, reach = np.empty(own.size, np.uint64), np.empty(own.size, np.int32)
     bins = np.empty(_CLASSES * _PARTS, np.int32)
     largest = np.int64(1)
     for c in range(first.size - 1):
@@ -131,8 +151,8 @@ def _walk(
     seen = np.empty(largest, np.int64)
     counters = np.empty(0, np.uint32)
     heads = np.empty(0, np.int32)
-    # Chains of postings: hash, kept document, next posting.
-    post_hash, post_kept, post_next = np.empty(0, np.uint64), np.empty(0, np.int32), np.empty(0, np.int32)
+    # Chains of postings: hash; kept document, its reach, next posting.
+    post_hash, posts = np.empty(0, np.uint64), np.empty((0, 3), np.int32)
     mask = np.uint64(0)
     for c in range(first.size - 1):
         members = order[first[c] : first[c + 1]]
@@ -171,28 +191,29 @@ def _walk(
                 continue
             chosen = np.int64(0)
             if indexed:
-                chosen = _prefix(own, size, threshold, counters, mask, bins, prefix)
+                chosen = _prefix(own, size, threshold, counters, mask, bins, prefix, reach)
             judged = d - fixed
             if judged >= 0:
                 best, who = score[judged], np.int64(-1)
                 if indexed:
+                    smallest = np.int64(_size_class(np.ceil(threshold * size - 1e-6)))
                     for i in range(chosen):
-                        at = np.int64(heads[prefix[i] >> np.uint64(8) & mask])
-                        while at >= 0:
-                            k = np.int64(post_kept[at])
-                            if post_hash[at] == prefix[i] and seen[k] != d:
-                                seen[k] = d
-                                s = _similarity(
-                                    flat, kept_at[k], kept_at[k + 1], size, table, table_mask, max(best, threshold)
-                                )
-                                if s > best or (s == best and k < who):
-                                    best, who = s, k
-                            at = np.int64(post_next[at])
+                        h = prefix[i]
+                        for size_class in range(smallest, np.int64(_size_class(reach[i])) + 1):
+                            at = np.int64(heads[_head(h, np.uint64(size_class), mask)])
+                            while at >= 0:
+                                k = np.int64(posts[at, 0])
+                                if post_hash[at] == h and posts[at, 1] >= size and seen[k] != d:
+                                    seen[k] = d
+                                    s = _similarity(
+                                        flat, kept_at[k], kept_at[k + 1], size, table, table_mask, max(best, threshold)
+                                    )
+                                    if s > best or (s == best and k < who):
+                                        best, who = s, k
+                                at = np.int64(posts[at, 2])
                 else:
                     for k in range(kept):
-                        s = _similarity(
-                            flat, kept_at[k], kept_at[k + 1], size, table, table_mask, max(best, threshold)
-                        )
+                        s = _similarity(flat, kept_at[k], kept_at[k + 1], size, table, table_mask, max(best, threshold))
                         if s > best:
                             best, who = s, k
                 if who >= 0:
@@ -204,19 +225,18 @@ def _walk(
             kept_at[kept + 1] = kept_at[kept] + size
             if indexed:
                 if postings + chosen > post_hash.size:
-                    room = (postings + chosen) * 2
-                    grown_hash, grown_kept, grown_next = (
-                        np.empty(room, np.uint64),
-                        np.empty(room, np.int32),
-                        np.empty(room, np.int32),
+                    grown_hash, grown = (
+                        np.empty(2 * (postings + chosen), np.uint64),
+                        np.empty((2 * (postings + chosen), 3), np.int32),
                     )
                     grown_hash[:postings] = post_hash[:postings]
-                    grown_kept[:postings] = post_kept[:postings]
-                    grown_next[:postings] = post_next[:postings]
-                    post_hash, post_kept, post_next = grown_hash, grown_kept, grown_next
+                    grown[:postings] = posts[:postings]
+                    post_hash, posts = grown_hash, grown
+                size_class = _size_class(size)
                 for i in range(chosen):
-                    slot = prefix[i] >> np.uint64(8) & mask
-                    post_hash[postings], post_kept[postings], post_next[postings] = prefix[i], kept, heads[slot]
+                    slot = _head(prefix[i], size_class, mask)
+                    post_hash[postings] = prefix[i]
+                    posts[postings, 0], posts[postings, 1], posts[postings, 2] = kept, reach[i], heads[slot]
                     heads[slot] = postings
                     postings += 1
             kept += 1

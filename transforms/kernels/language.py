@@ -180,7 +180,7 @@ def _skip_element(data: Any, i: int, end: int, close: Any, missing: Any, kind: i
 def _skip_tag(data: np.ndarray, i: int, end: int, missing: np.ndarray) -> int:
     """Index behind the tag, comment, or element of code that begins with the `<` at `i`; `i` if it is none.
 
-    `missing` (bool[5]) remembers which closings the rest of the document lacks: without it, time is quadratic.
+    `missing` (bool[6]) remembers which closings the rest of the document lacks: without it, time is quadratic.
     """
     if _is(data, i, end, b"<!--"):
         return _skip_element(data, i, end, b"-->", missing, 0)
@@ -283,7 +283,7 @@ def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tup
 def prose(
     data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, kinds: np.ndarray, limit: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The prose of some documents, each up to the line in which it reaches `limit` bytes.
+    """The prose of some documents, each until it has about `limit` bytes.
 
     Gives the (uint8, int32[len(rows) + 1]) buffers of a new string column, and for each document (int32[len(rows)])
     the letters in the code that was not marked as such: fences and tags mark it, being a token like foo_bar does not.
@@ -299,7 +299,7 @@ def prose(
     out = np.empty(size, np.uint8)
     unmarked = np.zeros(len(rows), np.int32)
     ends = np.zeros(len(rows) + 1, np.int32)
-    missing = np.zeros(5, np.bool_)
+    missing = np.zeros(6, np.bool_)
     marks = np.zeros(256, np.bool_)  # bytes with which something to leave out can begin
     for b in (10, 38, 60, 93, 96, 104, 123):  # \n & < ] ` h {
         marks[b] = True
@@ -328,6 +328,7 @@ def prose(
                 i = _line_end(data, i, end) + 1
                 continue
             line = to
+            barren: Any = i
             while i < end:
                 b = data[i]
                 if not marks[b]:
@@ -335,7 +336,7 @@ def prose(
                     to += 1
                     i += 1
                     continue
-                if b == 10:
+                if b == 10 or to - ends[n] >= limit:
                     break
                 if b == 60:  # <
                     behind = _skip_tag(data, i, end, missing)
@@ -354,16 +355,18 @@ def prose(
                         i += 1
                     continue
                 elif b == 93 and i + 1 < end and data[i + 1] == 40:  # ](
-                    close = _byte_in_line(data, i + 2, end, 41)
-                    if close > 0:
+                    target: Any = -1 if i < barren else _byte_in_line(data, i + 2, end, 41)
+                    if target < 0:
+                        barren = max(barren, i + _REACH)  # nothing closes here: looked for once, not at each bracket
+                    else:
                         out[to] = 93
                         to += 1
-                        i = close + 1
+                        i = target + 1
                         continue
-                elif b == 123 and _is(data, i, end, b"{/*"):
-                    close = _find(data, i + 3, min(end, i + _REACH), b"*/}")
-                    if close > 0:
-                        i = close
+                elif b == 123 and _is(data, i, end, b"{/*"):  # a comment of MDX
+                    behind = _skip_element(data, i, end, b"*/}", missing, 5)
+                    if behind > i:
+                        i = behind
                         continue
                 elif b == 38:  # &
                     k = i + 1
@@ -417,7 +420,7 @@ def hanja_table() -> np.ndarray:
 def hangul_after_han(
     data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, table: np.ndarray, signs: np.ndarray
 ) -> np.ndarray:
-    """int32[len(rows), 3]: runs of Hangul, those right behind a Han character that begin like a suffix, marks of Chinese.
+    """int32[len(rows), 3]: runs of Hangul, those behind a Han character that begin like a suffix, marks of Chinese.
 
     Korean written with Hanja for its nouns has nearly all its Hangul in such runs; Chinese that quotes Korean has
     few. `table` is `script_table()`, `signs` is `hanja_table()`.
