@@ -43,7 +43,7 @@ ENV PYTHONUNBUFFERED=1 \
 # to where the machine's processor differs from the builder's.
 RUN useradd --create-home --uid 1000 malmungchi \
     && mkdir -p "$NUMBA_CACHE_DIR" \
-    && python -m pipelines.warm \
+    && python -m pipelines.preload \
     && chmod -R a+rwX "$NUMBA_CACHE_DIR"
 
 USER malmungchi

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import inventory, runner
+from pipelines import inventory, runner, worker
 from pipelines.card import card
 from pipelines.deduplicate import deduplicate
 from pipelines.display import Display
@@ -233,6 +233,8 @@ def build(job: Job, restart: bool = False) -> Manifest:
     if restart and not storage.exists(storage.join(job.output, MANIFEST)):
         for folder in (job.staging, *(storage.join(job.output, name) for name in FOLDERS)):
             storage.remove(folder)
+    if job.workers and not runner.runner_name(job.arguments):
+        worker.prepare()
     done = job.prepare()
     if done is not None:
         job.display.say(f"{job.output} holds this release already")

@@ -7,13 +7,12 @@ import posixpath
 from collections.abc import Sequence
 from typing import Any
 
-from transforms.columns import guess_columns, peek_columns
-
 from schemas.config import Config
 from schemas.exchange import layout
 from schemas.plan import Plan
 from schemas.work import Columns, InputFile
 from transforms import storage
+from transforms.columns import guess_columns, peek_columns
 from transforms.decompress import codec_of
 
 _EXTENSIONS = {

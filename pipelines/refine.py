@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
-from transforms.cut import cut
-from transforms.fingerprint import ComputeFingerprints
-from transforms.read import ReadDocuments
 
 from schemas.config import Config
 from schemas.plan import Plan
 from schemas.work import InputFile, WorkItem, work_item
 from transforms import task
+from transforms.cut import cut
+from transforms.fingerprint import ComputeFingerprints
 from transforms.language import FilterLanguage
 from transforms.normalize import NormalizeText
+from transforms.read import ReadDocuments
 from transforms.stage import StageChunks, chunk_task
 
 

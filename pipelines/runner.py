@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-import psutil
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
-from apache_beam.transforms import environments
+
+from pipelines import worker
 
 LOCAL = ("DirectRunner", "FnApiRunner", "")
 
@@ -54,13 +52,12 @@ def run(build: Callable[[beam.Pipeline], Any], arguments: Sequence[str] = (), wo
         return
     if workers:
         options.view_as(DirectOptions).direct_num_workers = workers
-    command = f"exec {shlex.quote(sys.executable)} -m pipelines.worker"
     provision = fn_runner.ExtendedProvisionInfo(
         beam_provision_api_pb2.ProvisionInfo(
             pipeline_options=JobServiceHandle.encode_pipeline_options(options.get_all_options())
         )
     )
-    environment = environments.SubprocessSDKEnvironment.from_command_string(command) if workers else None
+    environment = worker.LocalProcessEnvironment() if workers else None
     # It warns that several workers want another running mode; that mode would start Beam's own worker command.
     logging.getLogger(fn_runner.__name__).setLevel(logging.ERROR)
     runner = fn_runner.FnApiRunner(default_environment=environment, provision_info=provision)
@@ -93,7 +90,6 @@ def _cause(error: BaseException) -> str:
 def _watched(pipeline: beam.Pipeline) -> None:
     """Runs the pipeline in a thread, and watches the worker processes meanwhile."""
     outcome: list[BaseException | None] = []
-    died: list[str] = []
 
     def drive() -> None:
         try:
@@ -102,36 +98,20 @@ def _watched(pipeline: beam.Pipeline) -> None:
         except BaseException as error:
             outcome.append(error)
 
-    def on_thread_error(arguments: threading.ExceptHookArgs) -> None:
-        # Beam waits for each worker process in a thread of this name, and that thread fails when the process does.
-        if arguments.thread is not None and arguments.thread.name == "run_worker":
-            died.append(str(arguments.exc_value))
-        else:
-            before(arguments)
-
-    before = threading.excepthook
-    threading.excepthook = on_thread_error
     thread = threading.Thread(target=drive, name="pipeline", daemon=True)
     try:
         thread.start()
         while not outcome:
             thread.join(_POLL_SECONDS)
-            if died and not outcome:
+            if not outcome and (codes := worker.dead()):
                 raise WorkerDiedError(
-                    f"a worker process ended in the middle of its work ({died[0]}); it may have run out of memory. "
-                    "What is finished is kept: start the same command again, with fewer --workers if memory is short"
+                    f"a worker process ended in the middle of its work (exit code {codes[0]}); it may have run out of "
+                    "memory. What is finished is kept: start the same command again, with fewer --workers if memory "
+                    "is short"
                 )
     finally:
         if not outcome:
-            _kill_workers()
-        threading.excepthook = before
+            worker.kill()
     if outcome[0] is not None:
         with _causes():
             raise outcome[0]
-
-
-def _kill_workers() -> None:
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if "pipelines.worker" in " ".join(child.cmdline()):
-                child.kill()

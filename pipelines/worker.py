@@ -1,32 +1,117 @@
-"""A local Beam worker process, as pipelines/runner.py starts it."""
+"""Local worker processes: forked from one that has everything loaded, and known to the launcher by their exit codes."""
 
 from __future__ import annotations
 
 import ctypes
+import logging
+import multiprocessing
+import os
 import signal
 import sys
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
+from apache_beam.transforms import environments
+from google.protobuf import json_format, text_format
+
+from transforms import progress
+
+# Forking needs a parent without threads, which Beam's launcher is not: a server process is forked instead. Where there
+# is none (Windows) each worker starts from nothing, and takes seconds.
+_FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+_CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
+
+_URN = "malmungchi:environment:local_process:v1"
+
+_STOP_SECONDS = 5.0
+
+# The workers of this launcher's current pipeline.
+running: list[BaseProcess] = []
 
 
-def _die_with_launcher() -> None:
-    """A launcher that is killed takes its workers along (Linux; elsewhere they end when their channel breaks)."""
+def prepare() -> None:
+    """Starts the process that workers are forked from; it loads what they need while the launcher goes on."""
+    if _FORKS:
+        _CONTEXT.set_forkserver_preload(["pipelines.nursery"])
+        forkserver.ensure_running()
+
+
+def _work(control: str, worker_id: str, options: str, progress_folder: str) -> None:
+    """What a worker process does: Beam's worker loop."""
     if sys.platform == "linux":
+        # Whoever kills the launcher ends its fork server, and with it the workers.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def main() -> None:
-    """Runs Beam's worker, one core's worth of it."""
-    _die_with_launcher()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides when a job stops
+    if progress_folder:
+        os.environ[progress.FOLDER] = progress_folder
     from pipelines.logs import quiet
 
     quiet()
+    logging.disable(logging.INFO)  # Beam would log all options of the pipeline
     import pyarrow as pa
 
     pa.set_cpu_count(1)
     from apache_beam.runners.worker import sdk_worker_main
 
-    sdk_worker_main.main(sys.argv)
+    harness = sdk_worker_main.create_harness(
+        {"CONTROL_API_SERVICE_DESCRIPTOR": control, "WORKER_ID": worker_id, "PIPELINE_OPTIONS": options}
+    )[1]
+    harness.run()
 
 
-if __name__ == "__main__":
-    main()
+class LocalProcessEnvironment(environments.Environment):
+    """A Beam environment that stands for workers of this module."""
+
+    def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
+        """The URN, and nothing to say beside it."""
+        return _URN, b""
+
+    @staticmethod
+    def from_runner_api_parameter(payload: bytes, capabilities: Any, artifacts: Any, resource_hints: Any,
+                                  context: Any) -> LocalProcessEnvironment:  # fmt: skip
+        """The inverse."""
+        return LocalProcessEnvironment(capabilities, artifacts, resource_hints)
+
+
+environments.Environment.register_urn(_URN, bytes, LocalProcessEnvironment.from_runner_api_parameter)
+
+
+class _Handler(GrpcWorkerHandler):
+    """Starts and stops one worker process for Beam's FnApiRunner."""
+
+    def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: Any) -> None:
+        super().__init__(state, provision_info, grpc_server)
+        self._provision_info = provision_info
+
+    def start_worker(self) -> None:
+        from apache_beam.portability.api import endpoints_pb2
+
+        control = text_format.MessageToString(endpoints_pb2.ApiServiceDescriptor(url=self.control_address))
+        options = json_format.MessageToJson(self._provision_info.provision_info.pipeline_options)
+        folder = os.environ.get(progress.FOLDER, "")
+        self._process = _CONTEXT.Process(target=_work, args=(control, self.worker_id, options, folder), daemon=True)
+        self._process.start()
+        running.append(self._process)
+
+    def stop_worker(self) -> None:
+        self._process.join(_STOP_SECONDS)
+        if self._process.exitcode is None:
+            self._process.kill()
+        running.remove(self._process)
+
+
+WorkerHandler.register_environment(_URN, bytes)(_Handler)
+
+
+def dead() -> list[int]:
+    """Exit codes of workers that ended in the middle of their work."""
+    return [process.exitcode for process in running if process.exitcode]
+
+
+def kill() -> None:
+    """Ends all workers at once."""
+    for process in running:
+        process.kill()
+    running.clear()

@@ -30,7 +30,8 @@ LINES = b"".join(b'{"text": "%d \xea\xb0\x80"}\n' % RANDOM.randrange(1 << 60) fo
 
 
 def drain(data: bytes, codec: str, size: int = 100_000) -> tuple[bytes, decompress.Broken | None]:
-    stream, got = decompress.open_decompressed(io.BytesIO(data), codec), []
+    stream = decompress.open_decompressed(io.BytesIO(data), codec)
+    got: list[bytes] = []
     while True:
         try:
             part = stream.read(size)

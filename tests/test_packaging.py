@@ -146,7 +146,7 @@ def test_the_image_runs_beams_boot_and_not_as_root() -> None:
     environment = next(step for step in steps if step.startswith("ENV "))
     for name in ("PYTHONUNBUFFERED=1", "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1", "NUMBA_CACHE_DIR="):
         assert name in environment
-    warmed = next(index for index, step in enumerate(steps) if "python -m pipelines.warm" in step)
+    warmed = next(index for index, step in enumerate(steps) if "python -m pipelines.preload" in step)
     assert steps.index(environment) < warmed
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import lzma
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, Chunk, ChunkCoder
 from schemas.config import Read
 from schemas.work import Columns, InputFile, WorkItem
+from transforms import read_parquet
 from transforms.columns import ColumnsError, guess_columns, peek_columns
 from transforms.decompress import Broken
 from transforms.documents import parse_dates
@@ -34,7 +35,13 @@ from transforms.read import InputChanged, ReadDocuments, read_item
 
 CHUNK = 1 << 20
 ROLES = Columns("text", "id", "url", "source", "license", "published_at", "collected_at")
-PACK = {"none": bytes, "gzip": gzip.compress, "zstd": zstandard.compress, "bz2": bz2.compress, "xz": lzma.compress}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "none": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstandard.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 def whole(path: Path, format: str = "jsonl", codec: str = "none", columns: Columns = ROLES) -> WorkItem:
@@ -112,8 +119,9 @@ def test_what_does_not_fit_its_column_stays_in_the_metadata(tmp_path: Path) -> N
 def test_every_bad_row_is_a_reject_with_its_cause(tmp_path: Path) -> None:
     rows = [
         (b'{"text":"good"}', ""), (b"", ""), (b"{", "invalid_json"), (b"[1]", "not_object"), (b'"x"', "not_object"),
-        (b"{}", "no_text"), (b'{"text":null}', "no_text"), (b'{"text":""}', "empty_text"), (b'{"text":1}', "wrong_type"),
-        (b'{"text":{}}', "wrong_type"), (b'{"text":"\xff"}', "not_utf8"), (b'{"text":"a"} {}', "invalid_json"),
+        (b"{}", "no_text"), (b'{"text":null}', "no_text"), (b'{"text":""}', "empty_text"),
+        (b'{"text":1}', "wrong_type"), (b'{"text":{}}', "wrong_type"), (b'{"text":"\xff"}', "not_utf8"),
+        (b'{"text":"a"} {}', "invalid_json"),
         (b'{"text":"' + b"a" * 600 + b'"}', "too_long"), (b'{"text":"a\rb"}', "invalid_json"),
         (b'{"a":"' + b"a" * 1100 + b'"}', "too_long"), (b" " * 1100, "too_long"), (b'{"text":NaN}', "invalid_json"),
         (b'{"text":"a"}\r{"text":"b"}', "invalid_json"), (b'{"text":"a","x":' + b"[" * 512, "too_deep"),
@@ -338,6 +346,15 @@ def test_parquet_without_footer(tmp_path: Path, data: bytes) -> None:
     assert rejects(read(whole(path, "parquet"))) == [(0, "corrupt")]
 
 
+def test_parquet_with_a_footer_beyond_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_parquet, "MAX_FOOTER", 100)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a"]}), path)
+    chunks = read(whole(path, "parquet"))
+    assert rejects(chunks) == [(0, "corrupt")]
+    assert "footer" in chunks[0].rejects.to_pylist()[0]["value"]
+
+
 def test_parquet_of_many_tiny_row_groups(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": [str(i) for i in range(3_000)]}), path, row_group_size=1)
@@ -354,6 +371,22 @@ def test_parts_of_a_file(tmp_path: Path) -> None:
     assert [(d["text"], d["row"]) for d in documents(read(part))] == [("b", 2)]
 
 
+@pytest.mark.parametrize("name", ["cncf_glossary", "tldr", "statutes_small"])
+def test_real_files_as_the_standard_library_reads_them(name: str) -> None:
+    root = Path(os.environ.get("MALMUNGCHI_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    path = root / "corpus" / f"{name}.jsonl.zst"
+    if not path.exists():
+        pytest.skip(f"no real data at {path}; set MALMUNGCHI_DATA")
+    chunks = read(whole(path, codec="zstd"))
+    data = zstandard.ZstdDecompressor().decompressobj().decompress(path.read_bytes())
+    expected = [json.loads(line) for line in data.splitlines()]
+    found = documents(chunks)
+    for role in ("text", "id", "url", "source", "license"):
+        assert [d[role] for d in found] == [row.pop(role) for row in expected]
+    assert [json.loads(d["metadata"]) for d in found] == expected
+    assert rejects(chunks) == []
+
+
 def test_transform(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"text":"a"}\n')
@@ -363,17 +396,30 @@ def test_transform(tmp_path: Path) -> None:
 
 
 DATES = [
-    ("2020-02-29", "2020-02-29T00:00:00"), ("2020.2.9", "2020-02-09T00:00:00"), ("2020/02/29", "2020-02-29T00:00:00"),
-    ("20200229", "2020-02-29T00:00:00"), ("2020. 2. 9.", "2020-02-09T00:00:00"), ("2020년 2월 9일", "2020-02-09T00:00:00"),
-    ("2020-02-29T12:30", "2020-02-29T12:30:00"), ("2020-02-29 12:30:05.123456", "2020-02-29T12:30:05"),
-    ("2020-02-29T12:30:05Z", "2020-02-29T12:30:05"), ("2020-02-29T12:30:05+09:00", "2020-02-29T03:30:05"),
-    ("2020-02-29T12:30:05-0330", "2020-02-29T16:00:05"), ("2020-02-29 12:30:05 UTC", "2020-02-29T12:30:05"),
-    ("2020-02-29T12:30:05+09", "2020-02-29T03:30:05"), ("20200229T123005Z", "2020-02-29T12:30:05"),
-    ("20200229123005", "2020-02-29T12:30:05"), ("1582979405", "2020-02-29T12:30:05"), (" 2020-02-29 ", "2020-02-29T00:00:00"),
-    ("1582979405123", "2020-02-29T12:30:05"), ("1582979405.9", "2020-02-29T12:30:05"), ("1969-12-31", "1969-12-31T00:00:00"),
-    *((bad, None) for bad in ["2020-02-30", "2019-02-29", "2020", "2020-13-01", "12", "soon", "2020-02-29x", "-1", "20201399",
-                              "2020-02-29T25:00", "2020-02-29T12", "2020-02.29", "2020년 2월", "2020-02-29T12:30:05+9", "1e9"]),
-]  # fmt: skip
+    ("2020-02-29", "2020-02-29T00:00:00"),
+    ("2020.2.9", "2020-02-09T00:00:00"),
+    ("2020/02/29", "2020-02-29T00:00:00"),
+    ("20200229", "2020-02-29T00:00:00"),
+    ("2020. 2. 9.", "2020-02-09T00:00:00"),
+    ("2020년 2월 9일", "2020-02-09T00:00:00"),
+    ("2020-02-29T12:30", "2020-02-29T12:30:00"),
+    ("2020-02-29 12:30:05.123456", "2020-02-29T12:30:05"),
+    ("2020-02-29T12:30:05Z", "2020-02-29T12:30:05"),
+    ("2020-02-29T12:30:05+09:00", "2020-02-29T03:30:05"),
+    ("2020-02-29T12:30:05-0330", "2020-02-29T16:00:05"),
+    ("2020-02-29 12:30:05 UTC", "2020-02-29T12:30:05"),
+    ("2020-02-29T12:30:05+09", "2020-02-29T03:30:05"),
+    ("20200229T123005Z", "2020-02-29T12:30:05"),
+    ("20200229123005", "2020-02-29T12:30:05"),
+    ("1582979405", "2020-02-29T12:30:05"),
+    (" 2020-02-29 ", "2020-02-29T00:00:00"),
+    ("1582979405123", "2020-02-29T12:30:05"),
+    ("1582979405.9", "2020-02-29T12:30:05"),
+    ("1969-12-31", "1969-12-31T00:00:00"),
+    *((bad, None) for bad in ("2020-02-30", "2019-02-29", "2020", "2020-13-01", "12", "soon", "2020-02-29x", "-1")),
+    *((bad, None) for bad in ("20201399", "2020-02-29T25:00", "2020-02-29T12", "2020-02.29", "2020년 2월", "1e9")),
+    ("2020-02-29T12:30:05+9", None),
+]
 
 
 def test_dates() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import sys
 import unicodedata
 
@@ -31,7 +32,7 @@ def codepoints(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(values: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
-    return [values[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [values[a:b] for a, b in itertools.pairwise(starts)]
 
 
 @given(st.lists(TEXT, max_size=6), st.integers(0, 2))

@@ -33,7 +33,7 @@ PEEK_BYTES = 1 << 20
 PEEK_ROWS = 1000
 
 
-class ColumnsError(Exception):
+class ColumnsError(ValueError):
     """No column for the text; says which file, what it has, and what to set."""
 
 
@@ -79,16 +79,15 @@ def peek_columns(uri: str, format: str, codec: str, config: Read) -> list[str]:
                 return list(dict.fromkeys(pq.read_schema(raw).names))
             except (pa.ArrowException, OSError, ValueError):
                 return []  # the reader will say what is wrong with it
-        stream, head, last = open_decompressed(raw, codec), io.BytesIO(), False
-        while not last and head.tell() <= config.max_line_bytes:
+        stream, head, last, whole = open_decompressed(raw, codec), io.BytesIO(), False, False
+        while not last and head.tell() < (PEEK_BYTES if whole else config.max_line_bytes):
             try:
                 part = stream.read(PEEK_BYTES)
             except Broken:
                 part = b""
             last = not part
             head.write(part)
-            if b"\n" in part:
-                break
+            whole = whole or b"\n" in part  # there is a whole line
     lines = head.getvalue().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     names: dict[str, None] = {}
     for line in lines[: PEEK_ROWS if last else min(PEEK_ROWS, len(lines) - 1)]:

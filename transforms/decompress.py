@@ -34,7 +34,7 @@ _EXTENSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", 
 _ERRORS = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError, ValueError)
 
 
-class Broken(Exception):  # noqa: N818 (it says what the file is)
+class Broken(RuntimeError):  # noqa: N818 (it says what the file is)
     """A file that breaks off or is damaged. `rule` is "truncated" or "corrupt", `cause` says it in words."""
 
     def __init__(self, rule: str, cause: str) -> None:

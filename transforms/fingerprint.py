@@ -63,7 +63,7 @@ def fingerprint(chunk: Chunk, config: Fingerprint) -> Chunk:
     return chunk.with_columns(fields(config), columns)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class ComputeFingerprints(beam.PTransform):
     """Chunks in NFC → the same with `fields(config)`."""
 

@@ -23,7 +23,7 @@ from transforms.storage import open_input
 _PIECE = 1 << 20
 
 
-class InputChanged(Exception):  # noqa: N818 (it says what the file did)
+class InputChanged(RuntimeError):  # noqa: N818 (it says what the file did)
     """An input file is gone, or not as long as when the job was planned."""
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.chunk import REJECT, TIMESTAMP, concat
+from schemas.chunk import REJECT, concat
 from schemas.config import Read
-from schemas.work import ROLES, WorkItem
+from schemas.work import ROLES, Columns, WorkItem
 from transforms.decompress import Broken, Decompressed
 from transforms.documents import Rows, assemble, keep_in_metadata, nulls, parse_dates, rejects_of
 from transforms.kernels import jsonl
@@ -134,7 +135,7 @@ def read_jsonl(
         if broken:
             if lines.torn and not whole:  # the break is inside this line
                 row -= 1
-                rows = _without_last(rows)
+                rows = _before(rows, row)
             if config.strict:
                 raise Broken(broken.rule, f"{item.file.name}, line {row}: {broken.cause}")
             found.append((row, broken.rule, broken.cause, None))
@@ -146,104 +147,102 @@ def _too_long(config: Read) -> tuple[str, str, str]:
     return "too_long", "line longer than read.max_line_bytes", str(config.max_line_bytes)
 
 
-def _without_last(rows: Rows) -> Rows:
-    cut = {f.name: getattr(rows, f.name)[:-1] for f in dataclasses.fields(rows) if f.name != "file"}
+def _before(rows: Rows, row: int) -> Rows:
+    """The rows before `row`, which is the last if it is there."""
+    n = int(np.searchsorted(rows.row, row))
+    cut = {field.name: getattr(rows, field.name)[:n] for field in dataclasses.fields(rows) if field.name != "file"}
     return dataclasses.replace(rows, **cut)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Members:
+    """Where the lines of a block have the members that have a role: kinds[n, K] and spans[n, K, 2] of names[K]."""
+
+    data: np.ndarray
+    columns: Columns
+    names: list[str]
+    kinds: np.ndarray
+    spans: np.ndarray
+
+    def kind(self, role: str) -> np.ndarray:
+        name = getattr(self.columns, role)
+        return self.kinds[:, self.names.index(name)] if name else np.full(len(self.kinds), jsonl.ABSENT, np.uint8)
+
+    def strings(self, role: str, kind: np.ndarray) -> pa.Array:
+        """The values where `kind` is a string's or number's, null elsewhere."""
+        name = getattr(self.columns, role)
+        return jsonl.extract(self.data, self.spans[:, self.names.index(name)], kind) if name else nulls(len(kind))
+
+    def json(self, role: str, row: int) -> bytes:
+        """A value as JSON text."""
+        w = self.names.index(getattr(self.columns, role))
+        quote = 1 if self.kinds[row, w] in (jsonl.STRING, jsonl.ESCAPED) else 0
+        place = slice(self.spans[row, w, 0] - quote, self.spans[row, w, 1] + quote)
+        text = np.append(self.data[place], np.zeros(jsonl.PAD, np.uint8))
+        jsonl.replace_lone(text, 0, len(text) - jsonl.PAD)
+        return text[: -jsonl.PAD].tobytes()
 
 
 def _parse(item: WorkItem, config: Read, block: Block, lines: Lines) -> tuple[Rows, bool]:
     """(the lines as rows, has the last its own verdict even if the file breaks off there); blank lines are no rows."""
-    n, data, starts, ends = len(lines.starts), block.data, lines.starts, lines.ends
+    n, starts, ends = len(lines.starts), lines.starts, lines.ends
     columns = item.file.columns
     names = list(dict.fromkeys(name for role in ROLES if (name := getattr(columns, role))))
     encoded = [name.encode() for name in names]
-    width = len(names)
+    name_bytes = np.frombuffer(b"".join(encoded), np.uint8).copy()
+    name_offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int64)
     codes, errors = np.empty(n, np.uint8), np.empty(n, np.int64)
-    kinds, spans = np.empty((n, width), np.uint8), np.zeros((n, width, 2), np.int64)
+    kinds, spans = np.empty((n, len(names)), np.uint8), np.zeros((n, len(names), 2), np.int64)
     meta, offsets = np.empty(int((ends - starts).sum()) + jsonl.PAD, np.uint8), np.empty(n + 1, np.int32)
-    jsonl.scan(
-        data,
-        starts,
-        ends,
-        np.frombuffer(b"".join(encoded), np.uint8).copy(),
-        np.cumsum([0, *map(len, encoded)]).astype(np.int64),
-        codes,
-        errors,
-        kinds,
-        spans,
-        meta,
-        offsets,
-    )
+    jsonl.scan(block.data, starts, ends, name_bytes, name_offsets, codes, errors, kinds, spans, meta, offsets)
     number = np.arange(lines.first, lines.first + n)
     long = ends - starts > config.max_line_bytes
     whole = bool(n) and bool(codes[-1] == jsonl.OK or long[-1])
-    if long.any():
-        kinds[long] = jsonl.ABSENT
+    kinds[long] = jsonl.ABSENT
     seen = (codes != jsonl.BLANK) | long
     if not seen.all():
         codes, errors, kinds, spans, number, long = (x[seen] for x in (codes, errors, kinds, spans, number, long))
         offsets = np.append(offsets[:-1][seen], offsets[-1])  # a blank line has no metadata
-        n = len(codes)
     there = pa.py_buffer(np.packbits(np.diff(offsets) > 0, bitorder="little"))
-    metadata = pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(meta), there)
-
-    def kind_of(role: str) -> np.ndarray:
-        name = getattr(columns, role)
-        return kinds[:, names.index(name)] if name else np.full(n, jsonl.ABSENT, np.uint8)
-
-    def column(role: str, kind: np.ndarray) -> pa.Array:
-        name = getattr(columns, role)
-        return jsonl.extract(data, spans[:, names.index(name)], kind) if name else nulls(n)
-
-    def json_of(role: str) -> Callable[[int], bytes]:
-        w = names.index(getattr(columns, role))
-
-        def value(i: int) -> bytes:
-            quote = int(kinds[i, w] in (jsonl.STRING, jsonl.ESCAPED))
-            raw = np.zeros(spans[i, w, 1] - spans[i, w, 0] + 2 * quote + jsonl.PAD, np.uint8)
-            size = len(raw) - jsonl.PAD
-            raw[:size] = data[spans[i, w, 0] - quote : spans[i, w, 1] + quote]
-            jsonl.replace_lone(raw, 0, size)
-            return raw[:size].tobytes()
-
-        return value
-
+    metadata = pa.StringArray.from_buffers(len(codes), pa.py_buffer(offsets), pa.py_buffer(meta), there)
+    members = _Members(block.data, columns, names, kinds, spans)
     values: dict[str, pa.Array] = {}
-    for role in ("id", "url", "source", "license"):
-        kind = kind_of(role).copy()
-        odd = kind > jsonl.NUMBER  # true, false, objects and arrays name nothing
-        kind[odd] = jsonl.ABSENT
-        values[role] = column(role, kind)
-        if odd.any():
-            metadata = keep_in_metadata(metadata, np.flatnonzero(odd), getattr(columns, role), json_of(role))
-    for role in ("published_at", "collected_at"):
-        kind = kind_of(role).copy()
-        odd = kind > jsonl.NUMBER
-        kind[odd] = jsonl.ABSENT
-        if kind.any():
-            values[role], bad = parse_dates(column(role, kind))
+    for role in ROLES[1:]:
+        kind = members.kind(role)
+        odd = kind > jsonl.NUMBER  # true, false, objects and arrays name nothing and are no dates
+        values[role] = members.strings(role, np.where(odd, jsonl.ABSENT, kind).astype(np.uint8))
+        if role in ("published_at", "collected_at"):
+            values[role], bad = parse_dates(values[role])
             odd = odd | bad
-        else:
-            values[role] = pa.nulls(n, TIMESTAMP)
-        if odd.any():
-            metadata = keep_in_metadata(metadata, np.flatnonzero(odd), getattr(columns, role), json_of(role))
-    kind = kind_of("text")
+        json = functools.partial(members.json, role)
+        metadata = keep_in_metadata(metadata, np.flatnonzero(odd), getattr(columns, role), json)
+    kind = members.kind("text")
     wrong = kind >= jsonl.NUMBER
-    rule, value, threshold = nulls(n), nulls(n), nulls(n)
+    text = members.strings("text", np.where(wrong, jsonl.ABSENT, kind).astype(np.uint8))
+    verdict = _verdict(codes, errors, long, config)
+    return Rows(item.file, number, text, wrong, *verdict, **values, metadata=metadata), whole
+
+
+def _verdict(
+    codes: np.ndarray, errors: np.ndarray, long: np.ndarray, config: Read
+) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """(rule, value, threshold) of the lines that are no JSON objects or too long, null for the others."""
+    rule = value = threshold = nulls(len(codes))
     bad = codes != jsonl.OK
     if bad.any():
         pick = pa.array(codes, mask=~bad)
-        rule, words = _RULES.take(pick), _CAUSES.take(pick)
-        value = pc.binary_join_element_wise(words, pa.array(errors + 1).cast(pa.string()), " at byte ")
+        rule = _RULES.take(pick)
+        value = pc.binary_join_element_wise(_CAUSES.take(pick), pa.array(errors + 1).cast(pa.string()), " at byte ")
         threshold = pc.if_else(pa.array(codes == jsonl.TOO_DEEP), str(jsonl.MAX_DEPTH), threshold)
     if long.any():
         mask = pa.array(long)
         rule, value, threshold = (
             pc.if_else(mask, new, old) for new, old in zip(_too_long(config), (rule, value, threshold), strict=True)
         )
-    text = column("text", np.where(wrong, jsonl.ABSENT, kind).astype(np.uint8))
-    return Rows(item.file, number, text, wrong, rule, value, threshold, metadata=metadata, **values), whole
+    return rule, value, threshold
 
 
-_RULES = pa.array([jsonl.RULES.get(code, (None, None))[0] for code in range(max(jsonl.RULES) + 1)], pa.string())
-_CAUSES = pa.array([jsonl.RULES.get(code, (None, None))[1] for code in range(max(jsonl.RULES) + 1)], pa.string())
+_RULES, _CAUSES = (
+    pa.array([jsonl.RULES.get(code, (None, None))[i] for code in range(max(jsonl.RULES) + 1)], pa.string())
+    for i in (0, 1)
+)

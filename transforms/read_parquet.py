@@ -24,6 +24,9 @@ BATCH_BYTES = 4 << 20
 # The size of a row group is what its writer says: a batch has this many rows at most, whatever that is.
 BATCH_ROWS = 1 << 13
 
+# pyarrow holds a footer whole, at six times its size. A million row groups of one column are 160 MB.
+MAX_FOOTER = 256 << 20
+
 
 def _cause(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -32,6 +35,11 @@ def _cause(error: BaseException) -> str:
 def open_parquet(raw: BinaryIO) -> Any:
     """pyarrow's ParquetFile, which reads columns page by page. Raises Broken if there is no readable footer."""
     try:
+        size = raw.seek(0, 2)
+        raw.seek(max(size - 8, 0))
+        footer = int.from_bytes(raw.read(4), "little")
+        if footer > MAX_FOOTER and footer < size:
+            raise Broken("corrupt", f"a Parquet footer of {footer} bytes, more than {MAX_FOOTER}")
         return pq.ParquetFile(raw, pre_buffer=False, buffer_size=1 << 20, memory_map=False)
     except _ERRORS as error:
         raise Broken("corrupt", f"no readable Parquet footer: {_cause(error)}") from error

@@ -72,7 +72,8 @@ def tasks(staging: str, stage: str) -> list[str]:
     return [f"{stage}/{name.removesuffix('.json')}" for name in found if name.endswith(".json")]
 
 
-def _slices(name: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, Slice]]]:
+def slices(name: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, Slice]]]:
+    """(partition, (channel, slice)) that a finished task left in some channels."""
     record = load(staging, name)
     if record is None:
         raise RuntimeError(f"{name}: finished task without a record in {staging}")
@@ -95,7 +96,7 @@ class Regroup(beam.PTransform):
         return (
             pcoll
             | "ReadRecords"
-            >> beam.FlatMap(_slices, self.staging, self.channels).with_output_types(tuple[int, tuple[str, Slice]])
+            >> beam.FlatMap(slices, self.staging, self.channels).with_output_types(tuple[int, tuple[str, Slice]])
             | "GroupSlices" >> beam.GroupByKey()
         )
 

@@ -119,16 +119,13 @@ def forest(
     """
     order = np.argsort(band_hash)
     same = band_hash[order[1:]] == band_hash[order[:-1]]
-    shared = np.r_[False, same] | np.r_[same, False]
-    rows = order[shared]
+    if not same.any():
+        return np.empty(0, np.uint64), np.empty(0, np.uint64)
+    rows = order[np.r_[False, same] | np.r_[same, False]]
     # Only what shares a bucket is sorted in full.
     rows = rows[np.lexsort((node[rows], band_hash[rows]))]
-    fresh = np.r_[True, (band_hash[rows[1:]] != band_hash[rows[:-1]]) | (node[rows[1:]] != node[rows[:-1]])][
-        : len(rows)
-    ]
-    rows = rows[fresh]
-    if not len(rows):
-        return np.empty(0, np.uint64), np.empty(0, np.uint64)
+    h, nodes = band_hash[rows], node[rows]
+    rows = rows[np.r_[True, (h[1:] != h[:-1]) | (nodes[1:] != nodes[:-1])]]
     h, nodes = band_hash[rows], node[rows]
     words = np.ascontiguousarray(sketch[rows].T)
     first = np.r_[0, np.flatnonzero(h[1:] != h[:-1]) + 1, len(h)]

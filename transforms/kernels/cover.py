@@ -5,12 +5,15 @@ has a true Jaccard similarity of shingle sets (distinct 64-bit hashes) of at lea
 document has a verified pair with a kept one, and no two kept documents of a component are a pair.
 
 In a small component each document meets every kept one. A large one has an index of the kept documents' prefixes
-(Chaudhuri et al. 2006; Bayardo et al. 2007): in any fixed order of shingles, two sets with similarity >= t share one of
-the first |x| - ceil(t |x|) + 1 of each. The order here is from rare to frequent. A longer prefix is as good, so shingles
-are ordered by bins, (frequency, part of the hash), and a prefix ends with its bin: no sorting, and still exact.
-The first bin in which two sets share a shingle bounds what they share by what lies from it on (the positional filter of
-Xiao et al. 2008), and so the size of a partner: postings are kept by classes of size, and those out of reach not read.
-Pages that share most of a template, but not enough of it, mostly do not meet.
+(Chaudhuri et al. 2006; Bayardo et al. 2007): in any fixed order of shingles, two sets with similarity >= t share one
+of the first |x| - ceil(t |x|) + 1 of each. The order here is from rare to frequent. A longer prefix is as good, so
+shingles are ordered by bins, (frequency, part of the hash), and a prefix ends with its bin: no sorting, and still
+exact. The first bin in which two sets share a shingle bounds what they share by what lies from it on (the positional
+filter of Xiao et al. 2008), and so the size of a partner: postings are kept by classes of size, and those out of reach
+are not read. Pages that share most of a template, but not enough of it, mostly do not meet.
+
+Memory, beside the texts: 8 bytes for each distinct shingle of the kept documents of one component, 20 for each in a
+prefix (a quarter of them, about, at 0.8), and at most 32 MB of tables; it is reused from component to component.
 """
 
 from __future__ import annotations
@@ -75,19 +78,21 @@ def _classes(counters: Any, size: Any) -> None:
         while count > 3:
             count >>= 1
             kind += 2
-        counters[i] = min(kind + max(count - 1, 0), _CLASSES - 1)
+        if count > 1:
+            kind += count - 1
+        counters[i] = min(kind, np.int64(_CLASSES - 1))
 
 
 @numba.njit(nogil=True)
 def _prefix(hashes: Any, size: Any, threshold: Any, counters: Any, mask: Any, bins: Any, out: Any, reach: Any) -> Any:
-    """Writes the shingles of the prefix to `out`, with the largest size of a partner whose first common shingle each can
-    be to `reach`, and returns how many."""
+    """Writes the shingles of the prefix to `out` and returns how many; `reach` gets, for each, the largest size of a
+    partner whose first common shingle it can be."""
     bins[:] = 0
     for i in range(size):
         h = hashes[i]
         bins[np.int64(counters[h >> np.uint64(8) & mask]) * _PARTS + np.int64(h >> np.uint64(59))] += 1
     wanted = size - np.int64(np.ceil(threshold * size - 1e-9)) + 1
-    last, before = -1, 0
+    last, before = np.int64(-1), np.int64(0)
     while before < wanted and last < bins.size - 1:
         last += 1
         own = bins[last]
@@ -151,8 +156,9 @@ def _walk(
     seen = np.empty(largest, np.int64)
     counters = np.empty(0, np.uint32)
     heads = np.empty(0, np.int32)
-    # Chains of postings: hash; kept document, its reach, next posting.
-    post_hash, posts = np.empty(0, np.uint64), np.empty((0, 3), np.int32)
+    # Chains of postings: hash; kept document, its reach, next posting. As with `flat`, room is not yet memory.
+    room = flat.size if largest > small else 0
+    post_hash, posts = np.empty(room, np.uint64), np.empty((room, 3), np.int32)
     mask = np.uint64(0)
     for c in range(first.size - 1):
         members = order[first[c] : first[c + 1]]
@@ -212,10 +218,11 @@ def _walk(
                                         best, who = s, k
                                 at = np.int64(posts[at, 2])
                 else:
-                    for k in range(kept):
-                        s = _similarity(flat, kept_at[k], kept_at[k + 1], size, table, table_mask, max(best, threshold))
+                    for other in range(kept):
+                        begin, end = kept_at[other], kept_at[other + 1]
+                        s = _similarity(flat, begin, end, size, table, table_mask, max(best, threshold))
                         if s > best:
-                            best, who = s, k
+                            best, who = s, np.int64(other)
                 if who >= 0:
                     keeper[judged], score[judged] = kept_doc[who], best
                 if best > 0 or not grow:
@@ -224,14 +231,6 @@ def _walk(
             kept_doc[kept] = d
             kept_at[kept + 1] = kept_at[kept] + size
             if indexed:
-                if postings + chosen > post_hash.size:
-                    grown_hash, grown = (
-                        np.empty(2 * (postings + chosen), np.uint64),
-                        np.empty((2 * (postings + chosen), 3), np.int32),
-                    )
-                    grown_hash[:postings] = post_hash[:postings]
-                    grown[:postings] = posts[:postings]
-                    post_hash, posts = grown_hash, grown
                 size_class = _size_class(size)
                 for i in range(chosen):
                     slot = _head(prefix[i], size_class, mask)
@@ -292,10 +291,10 @@ def cover(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(keeper int64[docs], score float64[docs]) of documents in order of preference, the best first.
 
-    `keeper` is the index of the kept document that covers this one (the most similar, of equals the earliest), -1 where
-    the document is kept; `score` their similarity, 0 where kept. `known` (float64[docs]) holds scores from kept documents
-    of earlier windows, 0 where there are none: a document that has one is not kept, and gets a keeper here only for a
-    higher score. Raises ValueError for a threshold outside (0, 1].
+    `keeper` is the index of the kept document that covers this one (the most similar, of equals the earliest), -1
+    where the document is kept; `score` their similarity, 0 where kept. `known` (float64[docs]) holds scores from kept
+    documents of earlier windows, 0 where there are none: a document that has one is not kept, and gets a keeper here
+    only for a higher score. Raises ValueError for a threshold outside (0, 1].
     """
     none = np.empty(0, np.uint32), np.zeros(1, np.int64), np.empty(0, np.uint64)
     return _run(none, (codepoints, starts, component), n, threshold, True, known)

@@ -31,7 +31,7 @@ _K2 = np.uint64(0xD6E8FEB86659FD93)
 def fold_table() -> tuple[np.ndarray, np.ndarray]:
     """(table, expansions): what each code point contributes, by Python's own `str.casefold` and `str.isalnum`.
 
-    `table[c]` is 0 for nothing, a code point, or `_MANY | i` where `expansions[i]` counts the code points that follow it.
+    `table[c]` is 0 for nothing, a code point, or `_MANY | i` where `expansions[i]` counts the code points behind it.
     """
     table = np.zeros(_LIMIT, np.uint32)
     expansions: list[int] = []
@@ -46,8 +46,8 @@ def fold_table() -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _fold(data: Any, offsets: Any, table: Any, expansions: Any, out: Any, starts: Any) -> int:
-    k = 0
+def _fold(data: Any, offsets: Any, table: Any, expansions: Any, out: Any, starts: Any) -> Any:
+    k = np.int64(0)
     for d in range(starts.size - 1):
         starts[d] = k
         i, end = np.int64(offsets[d]), np.int64(offsets[d + 1])

@@ -1,0 +1,118 @@
+"""Runs every step once, without Beam, on a few made-up documents: kernels and tables are then in memory.
+
+Worker processes are forked from one that has done so, and start in milliseconds. `python -m pipelines.preload` fills
+the kernels' cache, as the image's build does.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from pipelines.plan import make_plan
+from pipelines.refine import cut_task
+from schemas.config import Config
+from schemas.plan import Plan
+from schemas.work import Slice
+from transforms import task
+from transforms.candidates import FindForest, JoinForests
+from transforms.cut import cut
+from transforms.exact import ResolveExact
+from transforms.fingerprint import fingerprint
+from transforms.language import filter_language
+from transforms.normalize import normalize
+from transforms.publish import Shard, WriteRejects, WriteShard
+from transforms.read import read_item
+from transforms.stage import chunk_task, stage
+from transforms.verify import GatherWanted, VerifyComponents
+
+
+def _made_up(file: Path) -> None:
+    source = random.Random(0)
+    words = ["가나", "다라마", "바사", "아자차", "카타파", "하거너", "word", "12", "ㅋㅋ", "\u1100\u1161", "漢字"]
+    lines = []
+    for number in range(40):
+        text = " ".join(source.choice(words) for _ in range(60))
+        lines += [{"id": f"{number}", "text": text, "url": None}, {"id": f"{number}-b", "text": text + "\\n끝", "n": 1}]
+    # Little enough Korean among English that langdetect is asked.
+    lines.append({"id": "mixed", "text": "The word of the day is here and it says: 오늘도 새로운 하루를 시작합니다 여러분. " * 3})
+    file.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines) + b'{"id": "\\u0031", "text": "\\uac00"}\n{\n')
+
+
+def _grouped(
+    staging: str, names: list[str], stage_: str, channels: tuple[str, ...], needs: str, work: task.Work
+) -> list[str]:
+    """What `Regroup` and `RunTasks` do, one partition after the other."""
+    groups: dict[int, dict[str, list[Slice]]] = defaultdict(lambda: defaultdict(list))
+    for name in names:
+        for partition, (channel, part) in task.slices(name, staging, channels):
+            groups[partition][channel].append(part)
+    return [
+        task.run(staging, f"{stage_}/{partition:06d}", _bound(work, partition, parts)).task
+        for partition, parts in groups.items()
+        if needs in parts
+    ]
+
+
+def _bound(work: task.Work, partition: int, parts: dict[str, list[Slice]]) -> Callable[[task.Segments], dict[str, object]]:
+    return lambda segments: work(partition, parts, segments)
+
+
+def _refine(plan: Plan, staging: str) -> list[str]:
+    config = plan.config
+    names = []
+    for file in plan.files:
+        made = cut(file, staging, config.read, config.execution.chunk_bytes)
+        task.finish(staging, cut_task(file), [], {"digest": made.digest})
+        for item in made.items:
+            for chunk in read_item(item, config.read, config.execution.chunk_bytes):
+                chunk = fingerprint(
+                    filter_language(normalize(chunk, config.normalize), config.language), config.fingerprint
+                )
+                segments_of = _stage(chunk, plan)
+                names.append(task.run(staging, chunk_task(chunk.item, chunk.sequence), segments_of).task)
+    return names
+
+
+def _stage(chunk: object, plan: Plan) -> Callable[[task.Segments], dict[str, object]]:
+    config = plan.config
+    return lambda segments: stage(chunk, segments, plan.layout, config.fingerprint, config.deduplicate)  # type: ignore[arg-type]
+
+
+def preload() -> None:
+    """Builds a release in a temporary folder and throws it away."""
+    with tempfile.TemporaryDirectory(prefix="malmungchi-") as folder:
+        file = Path(folder) / "made-up.jsonl"
+        _made_up(file)
+        plan = make_plan([str(file)], Config())
+        config, layout = plan.config, plan.layout
+        chunks = _refine(plan, folder)
+        forest = FindForest(folder, config.fingerprint, config.deduplicate)
+        edges = _grouped(folder, chunks, "candidates", ("bands",), "bands", forest)
+        members = _grouped(folder, edges, "components", ("edges",), "edges", JoinForests(folder, layout))
+        exact = _grouped(folder, chunks + members, "exact", ("exact", "members"), "exact",
+                         ResolveExact(folder, layout, config.deduplicate))  # fmt: skip
+        texts = _grouped(folder, chunks + exact, "texts", ("rows", "wanted"), "wanted", GatherWanted(folder, layout))
+        verify = VerifyComponents(folder, layout, config.fingerprint, config.deduplicate)
+        verified = _grouped(folder, exact + texts, "verified", ("candidates", "texts"), "candidates", verify)
+        shard = Shard(0, 1, tuple(range(layout.partitions)))
+        parts = [
+            (partition, part)
+            for name in chunks + exact + verified
+            for partition, part in task.slices(name, folder, ("rows", "verdicts"))
+        ]
+        WriteShard(folder, folder, config.shards, "")(shard, parts)
+        rejects = [part for name in chunks for _, (_, part) in task.slices(name, folder, ("rejects",))]
+        WriteRejects(folder, folder, config.shards, "", 1)(0, rejects)
+
+
+if __name__ == "__main__":
+    from pipelines.logs import quiet
+
+    quiet()
+    preload()
