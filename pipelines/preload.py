@@ -40,8 +40,12 @@ def _made_up(file: Path) -> None:
         text = " ".join(source.choice(words) for _ in range(60))
         lines += [{"id": f"{number}", "text": text, "url": None}, {"id": f"{number}-b", "text": text + "\\n끝", "n": 1}]
     # Little enough Korean among English that langdetect is asked.
-    lines.append({"id": "mixed", "text": "The word of the day is here and it says: 오늘도 새로운 하루를 시작합니다 여러분. " * 3})
-    file.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines) + b'{"id": "\\u0031", "text": "\\uac00"}\n{\n')
+    lines.append(
+        {"id": "mixed", "text": "The word of the day is here and it says: 오늘도 새로운 하루를 시작합니다 여러분. " * 3}
+    )
+    file.write_bytes(
+        b"".join(orjson.dumps(line) + b"\n" for line in lines) + b'{"id": "\\u0031", "text": "\\uac00"}\n{\n'
+    )
 
 
 def _grouped(
@@ -59,7 +63,9 @@ def _grouped(
     ]
 
 
-def _bound(work: task.Work, partition: int, parts: dict[str, list[Slice]]) -> Callable[[task.Segments], dict[str, object]]:
+def _bound(
+    work: task.Work, partition: int, parts: dict[str, list[Slice]]
+) -> Callable[[task.Segments], dict[str, object]]:
     return lambda segments: work(partition, parts, segments)
 
 

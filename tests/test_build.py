@@ -121,7 +121,11 @@ def test_every_reader_reads_it(release: Path) -> None:
 
 
 def test_what_is_not_a_column_is_kept_as_metadata(release: Path) -> None:
-    row = ds.dataset(release / "data").to_table(filter=(pc.field("id") == "s1-00121") & (pc.field("file") == "a.jsonl")).to_pylist()[0]
+    row = (
+        ds.dataset(release / "data")
+        .to_table(filter=(pc.field("id") == "s1-00121") & (pc.field("file") == "a.jsonl"))
+        .to_pylist()[0]
+    )
     assert json.loads(row["metadata"]) == {"topic": 1}
     assert (row["source"], row["license"], row["file"], row["row"]) == ("source-1", "CC0-1.0", "a.jsonl", 122)
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from schemas.config import Read
 from schemas.work import Columns, InputFile
 from transforms.cut import Cut, cut
-from transforms.read import InputChanged, read_item
+from transforms.read import InputChangedError, read_item
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "none": bytes,
@@ -150,7 +150,7 @@ def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"\n" * 100_000)
     file = dataclasses.replace(planned(path), size=99_999)
-    with pytest.raises(InputChanged):
+    with pytest.raises(InputChangedError):
         cut(file, str(tmp_path / "staging"), CONFIG, CHUNK)
 
 

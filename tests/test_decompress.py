@@ -29,13 +29,13 @@ RANDOM = random.Random(7)
 LINES = b"".join(b'{"text": "%d \xea\xb0\x80"}\n' % RANDOM.randrange(1 << 60) for _ in range(20_000))
 
 
-def drain(data: bytes, codec: str, size: int = 100_000) -> tuple[bytes, decompress.Broken | None]:
+def drain(data: bytes, codec: str, size: int = 100_000) -> tuple[bytes, decompress.BrokenError | None]:
     stream = decompress.open_decompressed(io.BytesIO(data), codec)
     got: list[bytes] = []
     while True:
         try:
             part = stream.read(size)
-        except decompress.Broken as broken:
+        except decompress.BrokenError as broken:
             return b"".join(got), broken
         if not part:
             return b"".join(got), None
@@ -129,7 +129,7 @@ def test_a_bomb_ends_in_bounded_memory(codec: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(decompress, "BOMB_BYTES", 8 << 20)
     stream, total = decompress.open_decompressed(io.BytesIO(COMPRESS[codec](bytes(48 << 20))), codec), 0
     tracemalloc.start()
-    with pytest.raises(decompress.Broken, match="bomb"):  # noqa: PT012
+    with pytest.raises(decompress.BrokenError, match="bomb"):  # noqa: PT012
         while part := stream.read(1 << 20):
             total += len(part)
     peak = tracemalloc.get_traced_memory()[1]

@@ -29,9 +29,9 @@ from schemas.config import Read
 from schemas.work import Columns, InputFile, WorkItem
 from transforms import read_parquet
 from transforms.columns import ColumnsError, guess_columns, peek_columns
-from transforms.decompress import Broken
+from transforms.decompress import BrokenError
 from transforms.documents import parse_dates
-from transforms.read import InputChanged, ReadDocuments, read_item
+from transforms.read import InputChangedError, ReadDocuments, read_item
 
 CHUNK = 1 << 20
 ROLES = Columns("text", "id", "url", "source", "license", "published_at", "collected_at")
@@ -192,7 +192,7 @@ def test_a_break_is_one_reject_behind_the_good_rows(tmp_path: Path, codec: str) 
     good = documents(chunks)
     assert rejects(chunks) == [(len(good) + 1, "truncated")]
     assert codec == "bz2" or 8_000 < len(good) < 12_000  # bz2: 900 kB or nothing
-    with pytest.raises(Broken, match=f"truncated: a, line {len(good) + 1}"):
+    with pytest.raises(BrokenError, match=f"truncated: a, line {len(good) + 1}"):
         read(whole(path, codec=codec), Read(strict=True))
     path.write_bytes(packed + b"garbage")
     chunks = read(whole(path, codec=codec))
@@ -229,10 +229,10 @@ def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b'{"text":"a"}\n')
     item = whole(path)
     path.write_bytes(b'{"text":"abc"}\n')
-    with pytest.raises(InputChanged, match=r"a\.jsonl has 15 bytes; when the job was planned it had 13"):
+    with pytest.raises(InputChangedError, match=r"a\.jsonl has 15 bytes; when the job was planned it had 13"):
         read(item)
     path.unlink()
-    with pytest.raises(InputChanged, match=r"a\.jsonl .* gone"):
+    with pytest.raises(InputChangedError, match=r"a\.jsonl .* gone"):
         read(item)
 
 
@@ -335,7 +335,7 @@ def test_parquet_damage_costs_its_row_group(tmp_path: Path) -> None:
     chunks = read(whole(path, "parquet"))
     assert rejects(chunks) == [(201, "corrupt")]
     assert [d["text"] for d in documents(chunks)] == texts[:200] + texts[400:]
-    with pytest.raises(Broken, match=r"corrupt: a\.parquet, row 201"):
+    with pytest.raises(BrokenError, match=r"corrupt: a\.parquet, row 201"):
         read(whole(path, "parquet"), Read(strict=True))
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from schemas.config import Read
 from schemas.work import ROLES, Columns
-from transforms.decompress import Broken, open_decompressed
+from transforms.decompress import BrokenError, open_decompressed
 from transforms.storage import open_input
 
 # Names that a role goes by, the most telling first; compared without case, blanks and punctuation.
@@ -83,7 +83,7 @@ def peek_columns(uri: str, format: str, codec: str, config: Read) -> list[str]:
         while not last and head.tell() < (PEEK_BYTES if whole else config.max_line_bytes):
             try:
                 part = stream.read(PEEK_BYTES)
-            except Broken:
+            except BrokenError:
                 part = b""
             last = not part
             head.write(part)

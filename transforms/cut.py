@@ -10,7 +10,7 @@ import zstandard
 
 from schemas.config import Read
 from schemas.work import InputFile, WorkItem
-from transforms.decompress import Broken, open_decompressed
+from transforms.decompress import BrokenError, open_decompressed
 from transforms.read import Hashed, open_unchanged
 from transforms.read_jsonl import Block, lines_of
 from transforms.read_parquet import open_parquet
@@ -50,7 +50,7 @@ def cut(file: InputFile, staging: str, config: Read, chunk_bytes: int) -> Cut:
     Plain JSON lines and Parquet are given as ranges; compressed JSON lines are decompressed into blocks below
     `staging`, under names that depend on the file alone; what is small, and text, is one item, the whole file. An
     item's `bytes` are decompressed ones, estimated where nothing tells them. How a compressed file breaks off is
-    told to its last item (`broken`). Raises InputChanged if the file is not what was planned.
+    told to its last item (`broken`). Raises InputChangedError if the file is not what was planned.
     """
     if file.format == "jsonl" and file.codec != "none" and _is_large(file, chunk_bytes):
         return _blocks(file, staging, config, chunk_bytes)
@@ -116,7 +116,7 @@ def _row_groups(file: InputFile, chunk_bytes: int) -> Cut | None:
     with open_unchanged(file) as raw:
         try:
             metadata = open_parquet(raw).metadata
-        except Broken:
+        except BrokenError:
             return None
         items: list[WorkItem] = []
         start = size = rows = first_row = 0

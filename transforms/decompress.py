@@ -34,7 +34,7 @@ _EXTENSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", 
 _ERRORS = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError, ValueError)
 
 
-class Broken(RuntimeError):  # noqa: N818 (it says what the file is)
+class BrokenError(RuntimeError):
     """A file that breaks off or is damaged. `rule` is "truncated" or "corrupt", `cause` says it in words."""
 
     def __init__(self, rule: str, cause: str) -> None:
@@ -137,16 +137,16 @@ def _pieces(raw: BinaryIO, codec: str) -> Iterator[bytes]:
             if data is None:
                 data = b"" if not decoder.needs_input else next(feeds, None)
                 if data is None:
-                    raise Broken("truncated", f"the {codec} data ends at byte {taken}, in the middle")
+                    raise BrokenError("truncated", f"the {codec} data ends at byte {taken}, in the middle")
             taken += len(data)
             try:
                 piece = decoder.decompress(data, _OUTPUT)
             except _ERRORS as error:
-                raise Broken("corrupt", f"bad {codec} data near byte {taken}: {error}") from error
+                raise BrokenError("corrupt", f"bad {codec} data near byte {taken}: {error}") from error
             data = None
             made += len(piece)
             if made > BOMB_BYTES and made > BOMB_RATIO * taken:
-                raise Broken("corrupt", f"a decompression bomb: {taken} bytes of {codec} data are {made} and more")
+                raise BrokenError("corrupt", f"a decompression bomb: {taken} bytes of {codec} data are {made} and more")
             if piece:
                 yield piece
         rest = decoder.unused_data
@@ -161,7 +161,7 @@ def _pieces(raw: BinaryIO, codec: str) -> Iterator[bytes]:
                 break
             rest += more
         if rest and not any(rest.startswith(magic[: len(rest)]) for magic in magics):
-            raise Broken("corrupt", f"after the end of the {codec} data, at byte {taken}, comes something else")
+            raise BrokenError("corrupt", f"after the end of the {codec} data, at byte {taken}, comes something else")
 
 
 class Decompressed:
@@ -172,12 +172,12 @@ class Decompressed:
         self._pieces = None if codec == "none" else _pieces(raw, codec)
         self._rest = b""
         self._at = 0  # what comes before it in the rest was given out
-        self._broken: Broken | None = None
+        self._broken: BrokenError | None = None
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes; fewer only before the end, none at the end.
 
-        Raises Broken where the data is truncated or corrupt, once everything that could be decoded before it
+        Raises BrokenError where the data is truncated or corrupt, once everything that could be decoded before it
         was given out. The bytes do not depend on the sizes asked for.
         """
         if self._pieces is None:
@@ -188,7 +188,7 @@ class Decompressed:
         while have < size and self._broken is None:
             try:
                 self._rest = next(self._pieces, b"")
-            except Broken as broken:
+            except BrokenError as broken:
                 self._rest, self._broken = b"", broken
             self._at = min(size - have, len(self._rest))
             if not self._rest:

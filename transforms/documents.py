@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -18,6 +19,15 @@ from transforms.kernels import dates
 from transforms.kernels.utf8 import string_buffers
 
 STEP = "read"
+
+
+class Part(NamedTuple):
+    """What a reader yields: document rows and rejects of `size` bytes of input; `last` of its work item."""
+
+    rows: pa.RecordBatch
+    rejects: pa.RecordBatch
+    last: bool
+    size: int
 
 
 @dataclasses.dataclass

@@ -14,8 +14,8 @@ import pyarrow as pa
 from schemas.chunk import DOCUMENT, TIMESTAMP, Chunk, empty
 from schemas.config import Read
 from schemas.work import InputFile, WorkItem
-from transforms.decompress import Broken, open_decompressed
-from transforms.documents import Rows, assemble, nulls, reject
+from transforms.decompress import BrokenError, open_decompressed
+from transforms.documents import Part, Rows, assemble, nulls, reject
 from transforms.read_jsonl import read_jsonl
 from transforms.read_parquet import read_parquet
 from transforms.storage import open_input
@@ -23,20 +23,22 @@ from transforms.storage import open_input
 _PIECE = 1 << 20
 
 
-class InputChanged(RuntimeError):  # noqa: N818 (it says what the file did)
+class InputChangedError(RuntimeError):
     """An input file is gone, or not as long as when the job was planned."""
 
 
 def open_unchanged(file: InputFile) -> BinaryIO:
-    """The file's raw bytes. Raises InputChanged if it is gone or of another size than planned."""
+    """The file's raw bytes. Raises InputChangedError if it is gone or of another size than planned."""
     try:
         raw = open_input(file.uri)
         size = raw.seek(0, 2)
     except FileNotFoundError as error:
-        raise InputChanged(f"{file.name} was there when the job was planned, and is gone ({file.uri})") from error
+        raise InputChangedError(f"{file.name} was there when the job was planned, and is gone ({file.uri})") from error
     if size != file.size:
         raw.close()
-        raise InputChanged(f"{file.name} has {size} bytes; when the job was planned it had {file.size} ({file.uri})")
+        raise InputChangedError(
+            f"{file.name} has {size} bytes; when the job was planned it had {file.size} ({file.uri})"
+        )
     raw.seek(0)
     return raw
 
@@ -59,24 +61,24 @@ class Hashed:
         return data
 
     def digest(self, file: InputFile) -> str:
-        """Hex sha256 of all, what was not read yet included. Raises InputChanged if it is not the planned size."""
+        """Hex sha256 of all, what was not read yet included. Raises InputChangedError if it is not the planned size."""
         while self.read():
             pass
         if self.count != file.size:
-            raise InputChanged(f"{file.name} changed while it was read: {self.count} bytes, {file.size} planned")
+            raise InputChangedError(f"{file.name} changed while it was read: {self.count} bytes, {file.size} planned")
         return self._hash.hexdigest()
 
 
-def _read_text(item: WorkItem, config: Read, source: Hashed) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch, bool]]:
+def _read_text(item: WorkItem, config: Read, source: Hashed) -> Iterator[Part]:
     """One document for the whole file, in UTF-8; its id is the file's name."""
     stream, parts, size = open_decompressed(cast(BinaryIO, source), item.codec), [], 0
     found: tuple[str, str, str | None] | None = None
     while size <= config.max_text_bytes + 3:  # 3 for a byte order mark
         try:
             part = stream.read(_PIECE)
-        except Broken as broken:
+        except BrokenError as broken:
             if config.strict:
-                raise Broken(broken.rule, f"{item.file.name}: {broken.cause}") from broken
+                raise BrokenError(broken.rule, f"{item.file.name}: {broken.cause}") from broken
             found = (broken.rule, broken.cause, None)
             break
         if not part:
@@ -93,7 +95,7 @@ def _read_text(item: WorkItem, config: Read, source: Hashed) -> Iterator[tuple[p
         except UnicodeDecodeError as error:
             found = ("not_utf8", f"not valid UTF-8 at byte {error.start + 1}", None)
     if found is not None:
-        yield empty(DOCUMENT), reject(item.file, 1, *found), True
+        yield Part(empty(DOCUMENT), reject(item.file, 1, *found), True, size)
         return
     none, never = nulls(1), pa.nulls(1, TIMESTAMP)
     name = pa.array([item.file.name], pa.string())
@@ -102,7 +104,7 @@ def _read_text(item: WorkItem, config: Read, source: Hashed) -> Iterator[tuple[p
         item.file, row, pa.array([text], pa.string()), np.zeros(1, bool), none, none, none,
         name, none, none, none, never, never, none,
     )  # fmt: skip
-    yield *assemble(rows, config), True
+    yield Part(*assemble(rows, config), True, size)
 
 
 def read_item(item: WorkItem, config: Read, chunk_bytes: int) -> Iterator[Chunk]:
@@ -112,7 +114,7 @@ def read_item(item: WorkItem, config: Read, chunk_bytes: int) -> Iterator[Chunk]
     bytes. Rows that are no documents are in the chunks' rejects (step "read"), each with its row and cause, as is the
     place where the file breaks off. Memory is bounded by `chunk_bytes`, one line or one Parquet page.
 
-    Raises InputChanged if the file is not what was planned, and Broken where it breaks off if `config.strict`.
+    Raises InputChangedError if the file is not what was planned, and BrokenError where it breaks off if `config.strict`.
     """
     with open_unchanged(item.file) if item.uri == item.file.uri else open_input(item.uri) as raw:
         if item.file.format == "parquet":
@@ -124,13 +126,13 @@ def read_item(item: WorkItem, config: Read, chunk_bytes: int) -> Iterator[Chunk]
         else:
             source = Hashed(raw, item.start, item.end)
             parts = read_jsonl(item, config, chunk_bytes, open_decompressed(cast(BinaryIO, source), item.codec))
-        for sequence, (rows, rejects, last) in enumerate(parts):
+        for sequence, (rows, rejects, last, size) in enumerate(parts):
             digest = ""
             if last and item.whole:
                 if item.file.format == "parquet":  # read here and there, so hashed in a pass of its own
                     source = Hashed(raw)
                 digest = source.digest(item.file)
-            yield Chunk(item.id, sequence, last, rows, rejects, digest)
+            yield Chunk(item.id, sequence, last, rows, rejects, digest, size)
 
 
 class _Read(beam.DoFn):

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from schemas.chunk import REJECT, concat
 from schemas.config import Read
 from schemas.work import ROLES, Columns, WorkItem
-from transforms.decompress import Broken, Decompressed
-from transforms.documents import Rows, assemble, keep_in_metadata, nulls, parse_dates, rejects_of
+from transforms.decompress import BrokenError, Decompressed
+from transforms.documents import Part, Rows, assemble, keep_in_metadata, nulls, parse_dates, rejects_of
 from transforms.kernels import jsonl
 
 # Rows of a chunk, at most: the columns that are added to a row (id, file, evidence) weigh more than a tiny line.
@@ -29,7 +29,7 @@ class Block:
 
     data: np.ndarray
     size: int = 0
-    broken: Broken | None = None
+    broken: BrokenError | None = None
     ended: bool = False
 
     @classmethod
@@ -54,7 +54,7 @@ class Block:
             ask = min(max(want - self.size, 1), _PIECE)
             try:
                 piece = stream.read(ask)
-            except Broken as broken:
+            except BrokenError as broken:
                 self.broken, piece = broken, b""
             self.ended, short = not piece, len(piece) < ask  # a short piece may be the last: ask once more
             self.append(piece)
@@ -114,19 +114,17 @@ def lines_of(block: Block, stream: Decompressed, item: WorkItem, limit: int, chu
         block.drop(behind)
 
 
-def read_jsonl(
-    item: WorkItem, config: Read, chunk_bytes: int, stream: Decompressed
-) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch, bool]]:
-    """(rows, rejects, are they the last) of the lines of `stream`, about `chunk_bytes` of input at a time.
+def read_jsonl(item: WorkItem, config: Read, chunk_bytes: int, stream: Decompressed) -> Iterator[Part]:
+    """The lines of `stream`, about `chunk_bytes` of input at a time.
 
     Holds at most `chunk_bytes` or one line, and passes over what is longer than `max_line_bytes` without holding it. A
-    break in the stream is one reject, at the line where it is; with `strict`, Broken is raised instead.
+    break in the stream is one reject, at the line where it is; with `strict`, BrokenError is raised instead.
     """
     block = Block.of(chunk_bytes)
     for lines in lines_of(block, stream, item, config.max_line_bytes, chunk_bytes):
         broken = None
         if lines.last:
-            broken = block.broken or (Broken(*item.broken.split(": ", 1)) if item.broken else None)
+            broken = block.broken or (BrokenError(*item.broken.split(": ", 1)) if item.broken else None)
         rows, whole = _parse(item, config, block, lines)
         found: list[tuple[int, str, str, str | None]] = []
         row = lines.first + len(lines.starts)
@@ -137,10 +135,12 @@ def read_jsonl(
                 row -= 1
                 rows = _before(rows, row)
             if config.strict:
-                raise Broken(broken.rule, f"{item.file.name}, line {row}: {broken.cause}")
+                raise BrokenError(broken.rule, f"{item.file.name}, line {row}: {broken.cause}")
             found.append((row, broken.rule, broken.cause, None))
         good, rejects = assemble(rows, config)
-        yield good, concat([rejects, rejects_of(item.file, found)], REJECT) if found else rejects, lines.last
+        if found:
+            rejects = concat([rejects, rejects_of(item.file, found)], REJECT)
+        yield Part(good, rejects, lines.last, lines.size)
 
 
 def _too_long(config: Read) -> tuple[str, str, str]:

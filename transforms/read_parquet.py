@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from schemas.chunk import DOCUMENT, REJECT, TIMESTAMP, concat
 from schemas.config import Read
 from schemas.work import WorkItem
-from transforms.decompress import Broken
-from transforms.documents import Rows, assemble, keep_in_metadata, nulls, parse_dates, reject
+from transforms.decompress import BrokenError
+from transforms.documents import Part, Rows, assemble, keep_in_metadata, nulls, parse_dates, reject
 
 _ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 BATCH_BYTES = 4 << 20
@@ -33,25 +33,23 @@ def _cause(error: BaseException) -> str:
 
 
 def open_parquet(raw: BinaryIO) -> Any:
-    """pyarrow's ParquetFile, which reads columns page by page. Raises Broken if there is no readable footer."""
+    """pyarrow's ParquetFile, which reads columns page by page. Raises BrokenError if there is no readable footer."""
     try:
         size = raw.seek(0, 2)
         raw.seek(max(size - 8, 0))
         footer = int.from_bytes(raw.read(4), "little")
         if footer > MAX_FOOTER and footer < size:
-            raise Broken("corrupt", f"a Parquet footer of {footer} bytes, more than {MAX_FOOTER}")
+            raise BrokenError("corrupt", f"a Parquet footer of {footer} bytes, more than {MAX_FOOTER}")
         return pq.ParquetFile(raw, pre_buffer=False, buffer_size=1 << 20, memory_map=False)
     except _ERRORS as error:
-        raise Broken("corrupt", f"no readable Parquet footer: {_cause(error)}") from error
+        raise BrokenError("corrupt", f"no readable Parquet footer: {_cause(error)}") from error
 
 
-def read_parquet(
-    item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO
-) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch, bool]]:
+def read_parquet(item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO) -> Iterator[Part]:
     """(rows, rejects, are they the last) of the row groups [start, end) of a file, -1 for its last.
 
     A row group that cannot be read gives the rows before the damage and one reject, at the row where it is; the next
-    one is read all the same. A file without a footer gives one reject, row 0. With `strict`, Broken is raised.
+    one is read all the same. A file without a footer gives one reject, row 0. With `strict`, BrokenError is raised.
     """
     rows: list[pa.RecordBatch] = []
     rejects: list[pa.RecordBatch] = []
@@ -60,24 +58,24 @@ def read_parquet(
         if broken or batch is None:
             assert broken
             if config.strict:
-                raise Broken(broken.rule, f"{item.file.name}, row {row}: {broken.cause}")
+                raise BrokenError(broken.rule, f"{item.file.name}, row {row}: {broken.cause}")
             rejects.append(reject(item.file, row, broken.rule, broken.cause))
             continue
         if size >= chunk_bytes:
-            yield concat(rows, DOCUMENT), concat(rejects, REJECT), False
+            yield Part(concat(rows, DOCUMENT), concat(rejects, REJECT), False, size)
             rows, rejects, size = [], [], 0
         good, bad = _documents(item, config, batch, row)
         rows.append(good)
         rejects.append(bad)
         size += batch.nbytes
-    yield concat(rows, DOCUMENT), concat(rejects, REJECT), True
+    yield Part(concat(rows, DOCUMENT), concat(rejects, REJECT), True, size)
 
 
-def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[tuple[pa.RecordBatch | None, int, Broken | None]]:
+def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[tuple[pa.RecordBatch | None, int, BrokenError | None]]:
     """(batch, its first row, None), or (None, row, what is wrong there)."""
     try:
         parquet = open_parquet(raw)
-    except Broken as broken:
+    except BrokenError as broken:
         yield None, 0, broken
         return
     metadata, row = parquet.metadata, item.first_row + 1
@@ -96,7 +94,7 @@ def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[tuple[pa.RecordBatch | N
 
 def _run(
     parquet: Any, groups: Sequence[int], row: int, size: int, rows: int
-) -> Iterator[tuple[pa.RecordBatch | None, int, Broken | None]]:
+) -> Iterator[tuple[pa.RecordBatch | None, int, BrokenError | None]]:
     """The batches of some row groups: of small ones together, of which each is tried alone if that fails."""
     length = max(64, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
     batches = parquet.iter_batches(length, row_groups=list(groups), use_threads=False)
@@ -116,7 +114,7 @@ def _run(
             done += batch.num_rows
     except _ERRORS as error:
         cause = f"rows {row + done} to {row + rows - 1} cannot be read: {_cause(error)}"
-        yield None, row + done, Broken("corrupt", cause)
+        yield None, row + done, BrokenError("corrupt", cause)
 
 
 def _plain(column: pa.Array) -> pa.Array:
