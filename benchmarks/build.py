@@ -9,10 +9,10 @@ same run, since machines and their moods differ. MB are 10^6 bytes of decompress
 from __future__ import annotations
 
 import argparse
+import contextlib
 import glob
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -62,44 +62,56 @@ def floor(files: list[str], folder: str) -> float:
     pa.set_cpu_count(1)
     start = time.process_time()
     for number, file in enumerate(files):
-        schema = pa.schema([("id", pa.string()), ("text", pa.string())])
+        schema = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "source", "license")])
         with pq.ParquetWriter(f"{folder}/{number}.parquet", schema, compression="zstd", compression_level=3,
-                              use_dictionary=False) as writer:  # fmt: skip
+                              use_dictionary=["source", "license"]) as writer:  # fmt: skip
             for rows in _lines(file):
-                table = pa.table(
-                    {"id": [str(row["id"]) for row in rows], "text": [row["text"] for row in rows]}, schema
-                )
-                writer.write_table(table)
+                columns = {name: [row.get(name) for row in rows] for name in schema.names}
+                writer.write_table(pa.table(columns, schema))
     return time.process_time() - start
 
 
-class Memory(threading.Thread):
-    """Peak resident memory of a process and of its largest child, sampled."""
+class Watch(threading.Thread):
+    """Peak resident memory and CPU seconds of a process and of all its descendants, sampled.
+
+    Workers are children of a fork server that nobody waits for, so the system's own sums leave them out.
+    """
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._process = psutil.Process(pid)
+        self._seconds: dict[int, float] = {}
         self.launcher = 0
         self.worker = 0
         self.tree = 0
 
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of all processes together."""
+        return sum(self._seconds.values())
+
+    def _look(self, process: psutil.Process) -> int:
+        with process.oneshot():
+            times = process.cpu_times()
+            self._seconds[process.pid] = times.user + times.system
+            return int(process.memory_info().rss)
+
     def run(self) -> None:
         """Until the process has ended."""
-        try:
-            while self._process.is_running():
-                mine = self._process.memory_info().rss
-                children = []
-                for child in self._process.children(recursive=True):
-                    try:
-                        children.append(child.memory_info().rss)
-                    except psutil.Error:
-                        continue
-                self.launcher = max(self.launcher, mine)
-                self.worker = max(self.worker, *children, 0)
-                self.tree = max(self.tree, mine + sum(children))
-                time.sleep(0.02)
-        except psutil.Error:
-            return
+        while True:
+            try:
+                mine = self._look(self._process)
+                children = self._process.children(recursive=True)
+            except psutil.Error:
+                return
+            sizes = [0]
+            for child in children:
+                with contextlib.suppress(psutil.Error):
+                    sizes.append(self._look(child))
+            self.launcher = max(self.launcher, mine)
+            self.worker = max(self.worker, *sizes)
+            self.tree = max(self.tree, mine + sum(sizes))
+            time.sleep(0.01)
 
 
 def build(files: list[str], output: str, workers: int | None, extra: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -109,16 +121,14 @@ def build(files: list[str], output: str, workers: int | None, extra: tuple[str, 
         command += ["--input", file]
     if workers is not None:
         command += ["--workers", str(workers)]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    memory = Memory(process.pid)
-    memory.start()
+    watch = Watch(process.pid)
+    watch.start()
     _, said = process.communicate()
     wall = time.perf_counter() - start
     if process.returncode:
         raise RuntimeError(said)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     stages = {}
     for line in said.splitlines():
         name, _, text = line.partition(": ")
@@ -126,10 +136,10 @@ def build(files: list[str], output: str, workers: int | None, extra: tuple[str, 
             stages[name] = float(text.rsplit(" in ", 1)[1].split(" s")[0])
     return {
         "wall": wall,
-        "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "launcher_mb": memory.launcher / 1e6,
-        "worker_mb": memory.worker / 1e6,
-        "tree_mb": memory.tree / 1e6,
+        "cpu": watch.cpu,
+        "launcher_mb": watch.launcher / 1e6,
+        "worker_mb": watch.worker / 1e6,
+        "tree_mb": watch.tree / 1e6,
         "stages": stages,
     }
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 
-import pyarrow as pa
 from apache_beam.runners.worker import sdk_worker_main  # noqa: F401 (workers need it)
 
 from pipelines.logs import quiet
+from pipelines.memory import keep_heap
 from pipelines.preload import preload
 from transforms import progress
+from transforms.language import load_detector
 
 os.environ.pop(progress.FOLDER, None)  # what is loaded here is nobody's progress
 quiet()
-pa.set_cpu_count(1)
+keep_heap()
 preload()
+load_detector()

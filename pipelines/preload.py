@@ -22,6 +22,7 @@ from schemas.work import Slice
 from transforms import task
 from transforms.candidates import FindForest, JoinForests
 from transforms.cut import cut
+from transforms.exchange import Segments
 from transforms.exact import ResolveExact
 from transforms.fingerprint import fingerprint
 from transforms.language import filter_language
@@ -63,9 +64,7 @@ def _grouped(
     ]
 
 
-def _bound(
-    work: task.Work, partition: int, parts: dict[str, list[Slice]]
-) -> Callable[[task.Segments], dict[str, object]]:
+def _bound(work: task.Work, partition: int, parts: dict[str, list[Slice]]) -> Callable[[Segments], dict[str, object]]:
     return lambda segments: work(partition, parts, segments)
 
 
@@ -85,7 +84,7 @@ def _refine(plan: Plan, staging: str) -> list[str]:
     return names
 
 
-def _stage(chunk: object, plan: Plan) -> Callable[[task.Segments], dict[str, object]]:
+def _stage(chunk: object, plan: Plan) -> Callable[[Segments], dict[str, object]]:
     config = plan.config
     return lambda segments: stage(chunk, segments, plan.layout, config.fingerprint, config.deduplicate)  # type: ignore[arg-type]
 

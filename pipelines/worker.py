@@ -50,10 +50,11 @@ def _work(control: str, worker_id: str, options: str, progress_folder: str) -> N
 
     quiet()
     logging.disable(logging.INFO)  # Beam would log all options of the pipeline
-    import pyarrow as pa
-
-    pa.set_cpu_count(1)
     from apache_beam.runners.worker import sdk_worker_main
+
+    from pipelines.memory import keep_heap
+
+    keep_heap()
 
     harness = sdk_worker_main.create_harness(
         {"CONTROL_API_SERVICE_DESCRIPTOR": control, "WORKER_ID": worker_id, "PIPELINE_OPTIONS": options}

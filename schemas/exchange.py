@@ -36,7 +36,7 @@ EXACT = pa.schema(
 
 
 def band_schema(num_perm: int) -> pa.Schema:
-    """Channel `bands`: one row a document and band, by band and range of the band's hash. The sketch holds two bits of
+    """Channel `bands`: one row a document and band, by range of the band's hash, which tells bands apart. The sketch holds two bits of
     each value of the signature, in words of 64."""
     sketch_bytes = 2 * 8 * -(-num_perm // 64)
     return pa.schema(
@@ -48,7 +48,7 @@ def band_schema(num_perm: int) -> pa.Schema:
     )
 
 
-# Channel `edges`: a spanning forest of the candidate pairs of one band's range.
+# Channel `edges`: a spanning forest of the candidate pairs of one range of band hashes.
 EDGE = pa.schema([pa.field("a", pa.uint64(), nullable=False), pa.field("b", pa.uint64(), nullable=False)])
 
 # Channel `members`: nodes that have candidates, by range of the node; a component is named by its smallest node.
@@ -80,12 +80,12 @@ VERDICT = pa.schema(
 
 # Tasks of an exchange aim at so many bytes of the job's input each. Fine partitions make even shards, but each costs a
 # segment in every chunk: beyond a count that serves small jobs they grow.
-_FINE_PARTITION_BYTES = 4 << 20
+_FINE_PARTITION_BYTES = 8 << 20
 _PARTITION_BYTES = 32 << 20
 _FINE_PARTITIONS = 64
 _REJECT_BYTES = 256 << 20
 _EXACT_BYTES = 64 << 20
-_BAND_BYTES = 128 << 20
+_BAND_BYTES = 16 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Layout:
 
     partitions: int
     exact_ranges: int
-    band_ranges: int
+    band_partitions: int
     reject_partitions: int
 
 

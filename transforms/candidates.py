@@ -27,7 +27,7 @@ def _sketches(column: pa.ChunkedArray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class FindForest:
-    """Work of one range of one band: candidate pairs, thinned by the sketches, as a spanning forest."""
+    """Work of one range of band hashes: candidate pairs, thinned by the sketches, as a spanning forest."""
 
     staging: str
     fingerprint: Fingerprint

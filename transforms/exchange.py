@@ -65,12 +65,13 @@ class Segments:
         if (partition == partition[0]).all():
             self.add(channel, int(partition[0]), batch, compress)
             return
-        order = np.argsort(partition, kind="stable")
-        numbers, starts = np.unique(partition[order], return_index=True)
-        ends = np.append(starts[1:], len(order))
-        sorted_ = batch.take(pa.array(order))
+        if (partition[1:] < partition[:-1]).any():
+            order = np.argsort(partition, kind="stable")
+            batch, partition = batch.take(pa.array(order)), partition[order]
+        numbers, starts = np.unique(partition, return_index=True)
+        ends = np.append(starts[1:], len(partition))
         for number, start, end in zip(numbers.tolist(), starts.tolist(), ends.tolist(), strict=True):
-            self.add(channel, number, sorted_.slice(start, end - start), compress)
+            self.add(channel, number, batch.slice(start, end - start), compress)
 
 
 def read_slice(part: Slice, staging: str, schema: pa.Schema) -> pa.RecordBatch:

@@ -130,35 +130,37 @@ def _pieces(table: pa.Table, size: np.ndarray, target: int) -> Iterator[pa.Table
 
 def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
     """(PUBLISHED rows, LEDGER rows) of one partition, in the order of the release: by hash of the id, id, place."""
-    rows = rows.take(pc.sort_indices(rows, [("key", "ascending"), ("id", "ascending"), ("ordinal", "ascending")]))
-    order = np.argsort(verdicts["ordinal"].to_numpy())
-    said = verdicts["ordinal"].to_numpy()[order]
-    ordinal = rows["ordinal"].to_numpy()
+    order = pc.sort_indices(
+        rows.select(["key", "id", "ordinal"]), [("key", "ascending"), ("id", "ascending"), ("ordinal", "ascending")]
+    ).to_numpy()
+    ordinal = rows["ordinal"].to_numpy()[order]
+    by_ordinal = np.argsort(verdicts["ordinal"].to_numpy())
+    said = verdicts["ordinal"].to_numpy()[by_ordinal]
     place = np.searchsorted(said, ordinal)
     has = np.zeros(len(ordinal), bool)
     inside = place < len(said)
     has[inside] = said[place[inside]] == ordinal[inside]
     if has.sum() != len(said):
         raise RuntimeError(f"{len(said)} verdicts, {has.sum()} of them for rows of this partition")
-    verdict = verdicts.take(pa.array(order[place[has]]))
+    verdict = verdicts.take(pa.array(by_ordinal[place[has]]))
     kept = np.ones(len(ordinal), bool)
     kept[has] = verdict["kept"].to_numpy(zero_copy_only=False)
     count = np.ones(len(ordinal), np.int64)
     count[has] = verdict["duplicate_count"].to_numpy()
-    cluster = _hex(rows["content_hash"])
-    published = rows.append_column(PUBLISHED.field("duplicate_count"), pa.array(count)).append_column(
-        PUBLISHED.field("cluster_id"), cluster
-    )
-    dropped = rows.filter(pa.array(~kept)).select(["id", "source", "file", "row"])
+    # Each kept row is copied once, straight to its place.
+    stay = rows.take(pa.array(order[kept]))
+    stay = stay.append_column(PUBLISHED.field("duplicate_count"), pa.array(count[kept]))
+    stay = stay.append_column(PUBLISHED.field("cluster_id"), _hex(stay["content_hash"]))
+    gone = rows.select(["id", "source", "file", "row"]).take(pa.array(order[~kept]))
     why = verdict.filter(pc.invert(verdict["kept"]))
     ledger = pa.Table.from_arrays(
         [
-            dropped["id"], why["kept_id"], why["rule"], why["score"], _hex(why["cluster_id"]),
-            dropped["source"], dropped["file"], dropped["row"],
+            gone["id"], why["kept_id"], why["rule"], why["score"], _hex(why["cluster_id"]),
+            gone["source"], gone["file"], gone["row"],
         ],
         schema=LEDGER,
     )  # fmt: skip
-    return published.filter(pa.array(kept)).select(PUBLISHED.names).cast(PUBLISHED), ledger
+    return stay.select(PUBLISHED.names).cast(PUBLISHED), ledger
 
 
 def _hex(column: pa.ChunkedArray) -> pa.Array:

@@ -106,14 +106,19 @@ def _stage_bands(
     signatures = values.reshape(-1, config.num_perm)[: len(signature)][present]
     hashes = minhash.band_hashes(signatures, config.bands, config.rows)
     sketch = minhash.sketches(signatures)
-    width = sketch.shape[1] * 8
-    column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(sketch), [None, pa.py_buffer(sketch)])
-    node = pa.array(node[present])
-    for band in range(config.bands):
-        hash_ = np.ascontiguousarray(hashes[:, band])
-        batch = pa.RecordBatch.from_arrays([pa.array(hash_), node, column], schema=band_schema(config.num_perm))
-        part = strings.ranges(hash_, layout.band_ranges) + band * layout.band_ranges
-        segments.scatter("bands", batch, part)
+    schema = band_schema(config.num_perm)
+    # Band by band: all hashes of the first, then of the second. A band hash tells its band, so bands share partitions.
+    flat = np.ascontiguousarray(hashes.T).reshape(-1)
+    part = strings.ranges(flat, layout.band_partitions)
+    order = np.argsort(part, kind="stable")
+    document = order % len(sketch)
+    column = pa.FixedSizeBinaryArray.from_buffers(
+        schema.field("sketch").type, len(order), [None, pa.py_buffer(sketch[document])]
+    )
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(flat[order]), pa.array(node[present][document]), column], schema=schema
+    )
+    segments.scatter("bands", batch, part[order])
 
 
 def _stage_task(chunk: Chunk, staging: str, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate) -> str:
