@@ -22,8 +22,8 @@ from schemas.work import Slice
 from transforms import task
 from transforms.candidates import FindForest, JoinForests
 from transforms.cut import cut
-from transforms.exchange import Segments
 from transforms.exact import ResolveExact
+from transforms.exchange import Segments
 from transforms.fingerprint import fingerprint
 from transforms.language import filter_language
 from transforms.normalize import normalize

@@ -59,7 +59,7 @@ def _unfinished(group: tuple[int, Iterable[WorkItem]], staging: str) -> Iterator
 
 
 @dataclasses.dataclass
-class PlanWork(beam.PTransform):  # type: ignore[misc]
+class PlanWork(beam.PTransform):
     """The files of a plan -> the work items that are not finished yet. Files that are large and cannot be read in
     parts are first cut into blocks."""
 

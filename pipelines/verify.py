@@ -75,7 +75,8 @@ def _check_shard(parquet: pq.ParquetFile, file: File) -> Iterator[str]:
         if pc.min(batch["duplicate_count"]).as_py() < 1:
             yield f"{file.path}: duplicate_count below 1"
     if (first_id, last_id) != (file.first_id, file.last_id):
-        yield f"{file.path}: ids from {first_id!r} to {last_id!r}, {file.first_id!r} to {file.last_id!r} in the manifest"
+        said = f"{file.first_id!r} to {file.last_id!r}"
+        yield f"{file.path}: ids from {first_id!r} to {last_id!r}, {said} in the manifest"
     if text_bytes != file.text_bytes:
         yield f"{file.path}: {text_bytes} bytes of text, {file.text_bytes} in the manifest"
 

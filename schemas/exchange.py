@@ -36,8 +36,8 @@ EXACT = pa.schema(
 
 
 def band_schema(num_perm: int) -> pa.Schema:
-    """Channel `bands`: one row a document and band, by range of the band's hash, which tells bands apart. The sketch holds two bits of
-    each value of the signature, in words of 64."""
+    """Channel `bands`: one row a document and band, by range of the band's hash, which tells bands apart. The sketch
+    holds two bits of each value of the signature, in words of 64."""
     sketch_bytes = 2 * 8 * -(-num_perm // 64)
     return pa.schema(
         [

@@ -177,9 +177,10 @@ def test_the_same_bytes_for_any_workers_chunks_order_and_place(release: Path, in
     shutil.copytree(inputs, moved)
     attempts: list[list[object]] = [
         ["--workers", 1, "--input", inputs / "*.jsonl", "--input", inputs / "sub" / "c.jsonl"],
-        ["--workers", 2, "--input", inputs / "sub" / "c.jsonl", "--input", inputs / "*.jsonl", "--execution-chunk-bytes", "16KiB"],
-        ["--workers", 3, "--input", moved / "sub" / "c.jsonl", "--input", moved / "b.jsonl", "--input", moved / "a.jsonl",
-         "--execution-chunk-bytes", "100KiB", "--staging", tmp_path / "elsewhere"],
+        ["--workers", 2, "--input", inputs / "sub" / "c.jsonl", "--input", inputs / "*.jsonl",
+         "--execution-chunk-bytes", "16KiB"],
+        ["--workers", 3, "--input", moved / "sub" / "c.jsonl", "--input", moved / "b.jsonl",
+         "--input", moved / "a.jsonl", "--execution-chunk-bytes", "100KiB", "--staging", tmp_path / "elsewhere"],
         ["--runner", "DirectRunner", "--input", moved / "*.jsonl", "--input", moved / "sub" / "*.jsonl",
          "--execution-chunk-bytes", "5KiB"],
     ]  # fmt: skip

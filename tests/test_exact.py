@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.chunk import LANGUAGE
 from schemas.config import Deduplicate
-from schemas.exchange import CANDIDATE, EXACT, VERDICT, WANTED, Layout
+from schemas.exchange import CANDIDATE, EXACT, MEMBER, VERDICT, WANTED, Layout
 from tests.conftest import documents
 from transforms import task
 from transforms.exact import ResolveExact, binary_keys, preference, verdicts
@@ -74,8 +74,7 @@ def test_groups_without_candidates_are_decided_and_the_others_sent_on(tmp_path: 
             {"node": 10, "content_hash": b"w" * 16},  # alone: no verdict, not sent on
         ]
     ).combine_chunks().to_batches()[0]  # fmt: skip
-    members = pa.RecordBatch.from_pydict({"node": [9, 8], "component": [8, 8]}, pa.schema(
-        [pa.field("node", pa.uint64(), nullable=False), pa.field("component", pa.uint64(), nullable=False)]))  # fmt: skip
+    members = pa.RecordBatch.from_pydict({"node": [9, 8], "component": [8, 8]}, MEMBER)
 
     def write(segments: Segments) -> dict[str, int]:
         segments.add("exact", 0, rows)

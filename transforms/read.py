@@ -114,7 +114,8 @@ def read_item(item: WorkItem, config: Read, chunk_bytes: int) -> Iterator[Chunk]
     bytes. Rows that are no documents are in the chunks' rejects (step "read"), each with its row and cause, as is the
     place where the file breaks off. Memory is bounded by `chunk_bytes`, one line or one Parquet page.
 
-    Raises InputChangedError if the file is not what was planned, and BrokenError where it breaks off if `config.strict`.
+    Raises InputChangedError if the file is not what was planned, and BrokenError where it breaks off if it does and
+    `config.strict` is set.
     """
     with open_unchanged(item.file) if item.uri == item.file.uri else open_input(item.uri) as raw:
         if item.file.format == "parquet":

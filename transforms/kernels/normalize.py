@@ -108,7 +108,7 @@ def _pictograph(cp: Any) -> Any:
 
 @numba.njit(cache=True, nogil=True)
 def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(bytes, int32 offsets, uint8 suspect) of the cleaned documents; suspect[i] says that document i may not be NFC."""
+    """(bytes, int32 offsets, uint8 suspect) of the cleaned documents; suspect[i]: document i may not be in NFC."""
     count = len(offsets) - 1
     # The tables of ASCII and of everything else are read apart: the first stays in the nearest cache.
     ascii_class = classes[:128].copy()
