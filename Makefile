@@ -3,9 +3,12 @@
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 BENCH ?=
+DATA = $(or $(MALMUNGCHI_DATA),../shared/data)/labels
+JUDGE_LANGUAGE ?= $(DATA)/langid_dev.jsonl.zst
+JUDGE_DUPLICATES ?= $(DATA)/neardup_dev_docs.jsonl.zst --pairs $(DATA)/neardup_dev_exact_pairs.parquet
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test bench lock clean
+.PHONY: help demo test bench judge lock clean
 .DELETE_ON_ERROR:
 
 help: ## this text
@@ -29,6 +32,10 @@ test: $(VENV)/.dev ## lint, types and tests
 
 bench: $(VENV)/.dev ## measure speed and memory; other files or settings: make bench BENCH='FILE … --workers 1'
 	$(VENV)/bin/python -m benchmarks.build $(BENCH)
+
+judge: $(VENV)/.dev ## judge languages and duplicates by labelled files: make judge JUDGE_LANGUAGE=FILE JUDGE_DUPLICATES='FILE …'
+	$(VENV)/bin/python -m benchmarks.language $(JUDGE_LANGUAGE)
+	$(VENV)/bin/python -m benchmarks.duplicates $(JUDGE_DUPLICATES)
 
 lock: ## choose the locked versions anew from pyproject.toml (takes minutes)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock

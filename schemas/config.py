@@ -121,6 +121,7 @@ class Language:
     )
     mixed_share: float = setting(0.10, "share in text, markup and fenced code left out, below which it is not Korean")
     keep_mixed: bool = setting(True, "keep what is tagged ko-mixed")
+    drop: bool = setting(True, "drop what is not Korean; off: only tag it")
 
     def __post_init__(self) -> None:
         _require(0 < self.korean_share <= 1, "language.korean_share", self.korean_share, "above 0, at most 1")
@@ -168,7 +169,10 @@ class Deduplicate:
         "(priority, longest, shortest, newest, oldest, id)",
     )
     priority: list[str] = setting([], "names of sources, the most preferred first; others come after them")  # noqa: RUF009
-    bucket: int = setting(2048, "documents in one bucket of a band compared pair by pair; more go through leaders")
+    bucket: int = setting(
+        2048,
+        "documents in one bucket of a band compared pair by pair; of larger ones each with its neighbours in many orders",
+    )
 
     def __post_init__(self) -> None:
         _require(0 < self.threshold <= 1, "deduplicate.threshold", self.threshold, "above 0, at most 1")

@@ -209,6 +209,17 @@ def test_rows_in_are_rows_kept_and_rejects(keep_mixed: bool) -> None:
     assert set(found.rows.column("language").to_pylist()) == ({"ko", "ko-mixed"} if keep_mixed else {"ko"})
 
 
+def test_without_drop_every_row_stays_tagged_with_what_a_reject_would_name() -> None:
+    documents = [*KOREAN.values(), *FOREIGN.values()]
+    strict = filter_language(chunk_of(documents), Language(keep_mixed=False))
+    named = dict(zip(*strict.rows.select(["id", "language"]).to_pydict().values(), strict=True))
+    named |= {reject["id"]: reject["value"].split(" ")[0] for reject in strict.rejects.to_pylist()}
+    found = filter_language(chunk_of(documents), Language(keep_mixed=False, drop=False))
+    assert found.rejects.num_rows == 0
+    assert dict(zip(*found.rows.select(["id", "language"]).to_pydict().values(), strict=True)) == named
+    assert set(named.values()) == {"ko", "ko-mixed", "Latn", "zh", "ja", "ru", "und"}
+
+
 def test_an_empty_chunk_stays_one() -> None:
     found = filter_language(chunk_of([]), Language())
     assert found.rows.num_rows == found.rejects.num_rows == 0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.chunk import DOCUMENT, REJECT, Chunk, empty
 from schemas.config import Fingerprint
+from tests.conftest import chunk_of
 from tests.test_shingles import codepoints, reference, split
 from transforms.fingerprint import fields, fingerprint, parts
 from transforms.kernels.minhash import (
@@ -156,3 +157,11 @@ def test_parts_are_consecutive_and_bounded(sizes: list[int], limit: int) -> None
     runs = list(parts(offsets, limit))
     assert [d for a, b in runs for d in range(a, b)] == list(range(len(sizes)))
     assert all(b == a + 1 or offsets[b] - offsets[a] <= limit for a, b in runs)
+
+
+def test_texts_without_letters_equal_only_themselves() -> None:
+    chunk = fingerprint(chunk_of(["…", "!!! ???", "…", "😀"]), Fingerprint())
+    hashes = chunk.rows["content_hash"].to_pylist()
+    assert hashes[0] == hashes[2]
+    assert len(set(hashes)) == 3
+    assert chunk.rows["signature"].null_count == 4

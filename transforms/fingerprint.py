@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from schemas.chunk import Chunk
 from schemas.config import Fingerprint
@@ -21,7 +22,8 @@ _PART_BYTES = 1 << 20
 
 
 def fields(config: Fingerprint) -> list[pa.Field]:
-    """The columns that `fingerprint` adds: the content hash is that of the letters and digits, casefolded;
+    """The columns that `fingerprint` adds: the content hash is that of the letters and digits, casefolded (of
+    the text where it has none);
     `folded_chars` counts these; the signature is num_perm little-endian uint32, null for a text too short."""
     return [
         pa.field("content_hash", pa.binary(16), nullable=False),
@@ -53,6 +55,9 @@ def fingerprint(chunk: Chunk, config: Fingerprint) -> Chunk:
         hashes[first:end] = content_hashes(codepoints, starts)
         folded[first:end] = np.diff(starts)
         values[first:end] = signatures(codepoints, starts, config.ngram, a, b)
+    for doc in np.flatnonzero(folded == 0):  # what has no letters or digits equals only what is the same text
+        digest = xxhash.xxh3_128_digest(data[offsets[doc] : offsets[doc + 1]].tobytes())
+        hashes[doc] = np.frombuffer(digest, np.uint64)
     long_enough = folded >= config.min_chars
     bitmap = pa.py_buffer(np.packbits(long_enough, bitorder="little"))
     columns = [

@@ -90,6 +90,8 @@ def classify(text: pa.StringArray, config: Language) -> Verdicts:
     `mixed_share` of its letters without marked code (fences, tags, addresses), and at least `prose_share` of those
     in lines and words that do not look like code. Where the prose has less than that, but at least `korean_share`,
     langdetect is asked about it. Anything else is named by its most frequent script.
+
+    Without `drop` no row has a rule: the language is all that is said of it, "und" where there is no letter.
     """
     data, offsets = string_buffers(text)
     table = kernels.script_table()
@@ -134,6 +136,8 @@ def classify(text: pa.StringArray, config: Language) -> Verdicts:
 
     rule = np.where(letters == 0, 3, np.where(verdict == kernels.HANGUL, 0, 1))
     rule[verdict == _MIXED] = 0 if config.keep_mixed else 2
+    if not config.drop:
+        rule[:] = 0
     return Verdicts(
         _words(verdict, _NAMES),
         _words(asked.astype(np.int8), ("script", "langdetect")),
@@ -174,10 +178,10 @@ def _seen(verdict: np.ndarray, dropped: np.ndarray, share: np.ndarray, letters: 
 
 
 def filter_language(chunk: Chunk, config: Language) -> Chunk:
-    """The chunk with the columns of LANGUAGE, without the rows that are not Korean.
+    """The chunk with the columns of LANGUAGE, without the rows that are not Korean (with them where `drop` is off).
 
     Rules: no_letters, not_korean, and mixed (only without `keep_mixed`). A reject's value begins with the language
-    seen, up to the first space.
+    seen, up to the first space; a row that stays has the same in `language`.
     """
     found = classify(chunk.rows.column("text"), config)
     columns = [
@@ -195,7 +199,8 @@ def filter_language(chunk: Chunk, config: Language) -> Chunk:
 
 @dataclasses.dataclass
 class FilterLanguage(beam.PTransform):
-    """PCollection[Chunk] to the same with language columns; rows that are not Korean go to the chunk's rejects."""
+    """PCollection[Chunk] to the same with language columns; rows that are not Korean go to the chunk's rejects, unless
+    `drop` is off."""
 
     config: Language = dataclasses.field(default_factory=Language)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from schemas.config import Deduplicate, Fingerprint
 from schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout
@@ -89,66 +89,71 @@ class VerifyComponents:
         counts = verdict_counts(decided, where, self.layout.partitions)
         return {**counts, "components": int(starts_of(table["component"].to_numpy()).sum())}
 
-    def _cover(self, chosen: pa.Table, texts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
+    def _cover(self, chosen: pa.Table, parts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
         """(keeper, score) of the documents of `chosen`, which are in order of preference within each component."""
         component = chosen["component"].to_numpy()
-        ordinal = chosen["ordinal"].to_numpy()
-        keeper = np.arange(len(ordinal))
-        score = np.zeros(len(ordinal))
+        size = chosen["bytes"].to_numpy()
+        keeper = np.arange(len(size))
+        score = np.zeros(len(size))
         n, threshold = self.fingerprint.ngram, self.deduplicate.threshold
         kept_before = np.zeros(0, np.int64)  # of a component that did not fit into the windows before
-        for window in _windows(chosen["bytes"].to_numpy(), component):
-            mine = self._folded(ordinal[window], texts)
-            covered = np.full(len(window), -1)
-            kept_before = kept_before[component[kept_before] == component[window[0]]]
-            if len(kept_before):
-                for earlier in _windows(chosen["bytes"].to_numpy()[kept_before], component[kept_before]):
+        with _Texts(chosen["ordinal"].to_numpy(), parts, self.staging) as texts:
+            for window in _windows(size, component):
+                mine, where = texts.folded(window), component[window]
+                covered, known = np.full(len(window), -1), np.zeros(len(window))
+                kept_before = kept_before[component[kept_before] == where[0]]
+                for earlier in _windows(size[kept_before], component[kept_before]):
+                    before = kept_before[earlier]
                     at, how = cover.cover_against(
-                        *self._folded(ordinal[kept_before[earlier]], texts), component[kept_before[earlier]],
-                        *mine, component[window], n, threshold,
-                    )  # fmt: skip
-                    better = (at >= 0) & (how > score[window])
-                    covered[better] = kept_before[earlier][at[better]]
-                    score[window[better]] = how[better]
-            free = np.flatnonzero(covered < 0)
-            at, how = cover.cover(*_some(*mine, free), component[window[free]], n, threshold)
-            inside = at >= 0
-            covered[free[inside]] = window[free[at[inside]]]
-            score[window[free[inside]]] = how[inside]
-            dropped = covered >= 0
-            keeper[window[dropped]] = covered[dropped]
-            kept_before = np.append(kept_before, window[~dropped])
+                        *texts.folded(before), component[before], *mine, where, n, threshold, known
+                    )
+                    covered[at >= 0] = before[at[at >= 0]]
+                    known = np.maximum(known, how)
+                at, how = cover.cover(*mine, where, n, threshold, known)
+                covered[at >= 0] = window[at[at >= 0]]
+                dropped = covered >= 0
+                keeper[window[dropped]] = covered[dropped]
+                score[window] = np.maximum(known, how)
+                kept_before = np.append(kept_before, window[~dropped])
         return keeper, score
 
-    def _folded(self, ordinal: np.ndarray, texts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
-        """Folded code points and their starts of the documents, in the order given."""
+
+class _Texts:
+    """The texts of a group's documents, by their number. What is larger than a window lies in a temporary file."""
+
+    def __init__(self, ordinal: np.ndarray, parts: list[Slice], staging: str) -> None:
+        self._file = tempfile.SpooledTemporaryFile(WINDOW_BYTES, prefix="malmungchi-")  # noqa: SIM115 (closed by exit)
+        self._start = np.full(len(ordinal), -1, np.int64)
+        self._size = np.zeros(len(ordinal), np.int64)
         order = np.argsort(ordinal)
-        found: list[pa.RecordBatch] = []
-        for part in in_order(texts):
-            batch = read_slice(part, self.staging, TEXT)
+        for part in in_order(parts):
+            batch = read_slice(part, staging, TEXT)
             at = np.searchsorted(ordinal, batch["ordinal"].to_numpy(), sorter=order)
             at[at == len(ordinal)] = 0
-            mask = ordinal[order[at]] == batch["ordinal"].to_numpy()
-            found.append(batch if mask.all() else batch.filter(pa.array(mask)))
-        table = pa.Table.from_batches(found, TEXT)
-        if table.num_rows != len(ordinal):
-            raise RuntimeError(f"{len(ordinal)} texts to verify, {table.num_rows} found in the staging area")
-        back = np.empty(len(order), np.int64)
-        back[order] = np.argsort(table["ordinal"].to_numpy())
-        text = pc.take(table["text"], pa.array(back))
-        if isinstance(text, pa.ChunkedArray):
-            text = text.combine_chunks()
-        return shingles.fold(*string_buffers(text))
+            number = order[at]
+            mine = ordinal[number] == batch["ordinal"].to_numpy()
+            data, offsets = string_buffers(batch["text"])
+            self._start[number[mine]] = self._file.tell() + offsets[:-1][mine] - offsets[0]
+            self._size[number[mine]] = np.diff(offsets)[mine]
+            self._file.write(data[offsets[0] : offsets[-1]].tobytes())
+        if (self._start < 0).any():
+            missing = int((self._start < 0).sum())
+            raise RuntimeError(f"{missing} of {len(ordinal)} texts to verify are not in the staging area")
 
+    def __enter__(self) -> _Texts:
+        return self
 
-def _some(codepoints: np.ndarray, starts: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The documents `which` of a folded set."""
-    if len(which) == len(starts) - 1:
-        return codepoints, starts
-    size = np.diff(starts)[which]
-    ends = np.concatenate([[0], np.cumsum(size)])
-    index = np.repeat(starts[which] - ends[:-1], size) + np.arange(ends[-1])
-    return codepoints[index], ends
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def folded(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Folded code points and their starts of the documents, in the order given."""
+        offsets = np.concatenate([[0], np.cumsum(self._size[which])]).astype(np.int32)
+        data = np.empty(int(offsets[-1]), np.uint8)
+        for start, end, place in zip(offsets[:-1], offsets[1:], self._start[which], strict=True):
+            self._file.seek(place)
+            data[start:end] = np.frombuffer(self._file.read(end - start), np.uint8)
+        return shingles.fold(data, offsets)
 
 
 @dataclasses.dataclass
