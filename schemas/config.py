@@ -171,7 +171,7 @@ class Deduplicate:
     priority: list[str] = setting([], "names of sources, the most preferred first; others come after them")  # noqa: RUF009
     bucket: int = setting(
         2048,
-        "documents in one bucket of a band compared pair by pair; of larger ones each with its neighbours in many orders",
+        "documents of a bucket compared pair by pair; in larger ones each meets its neighbours only",
     )
 
     def __post_init__(self) -> None:

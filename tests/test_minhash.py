@@ -132,7 +132,7 @@ def chunk(texts: list[str]) -> Chunk:
 
 
 def test_fingerprint_adds_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = ["", "짧다.", "다섯 글자다!", "Straße 가나다라마 " * 30, "STRASSE 가나다라마 " * 30]
+    texts = ["가", "짧다.", "다섯 글자다!", "Straße 가나다라마 " * 30, "STRASSE 가나다라마 " * 30]
     config = Fingerprint(bands=4, rows=4)
     whole = fingerprint(chunk(texts), config).rows
     assert [whole.schema.field(field.name) for field in fields(config)] == fields(config)
