@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import itertools
+import os
 import posixpath
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from schemas.config import Config
@@ -14,6 +18,7 @@ from schemas.work import Columns, InputFile
 from transforms import storage
 from transforms.columns import guess_columns, peek_columns
 from transforms.decompress import codec_of
+from transforms.read import version_of
 
 _EXTENSIONS = {
     ".jsonl": "jsonl",
@@ -36,20 +41,7 @@ class InputError(ValueError):
 
 def _root(pattern: str) -> str:
     """The folder part of an address before its first wildcard."""
-    fixed = pattern
-    for i, char in enumerate(pattern):
-        if char in "*?[":
-            fixed = pattern[:i]
-            break
-    return fixed.rpartition("/")[0]
-
-
-def _version(info: dict[str, Any]) -> str:
-    for key in ("ETag", "etag", "checksum", "md5"):
-        if info.get(key):
-            return str(info[key])
-    changed = info.get("mtime", info.get("LastModified", info.get("last_modified", info.get("updated", ""))))
-    return f"{info.get('size')}:{changed}"
+    return re.split(r"[*?[]", pattern, maxsplit=1)[0].rpartition("/")[0]
 
 
 def format_of(name: str) -> str:
@@ -66,23 +58,90 @@ def format_of(name: str) -> str:
     return _EXTENSIONS[extension]
 
 
+@contextlib.contextmanager
+def _said(uri: str) -> Iterator[None]:
+    """Turns what a file system says of an address into an InputError."""
+    try:
+        yield
+    except FileNotFoundError:
+        gone = "this symbolic link leads nowhere" if os.path.islink(uri) else "there is no such file"
+        raise InputError(f"{uri}: {gone}") from None
+    except PermissionError:
+        raise InputError(f"{uri}: no permission to read it") from None
+    except OSError as error:
+        raise InputError(f"{uri}: {error.strerror or error}") from error
+
+
+def _wild(part: str) -> bool:
+    return any(char in part for char in "*?[")
+
+
+def _matches(folder: str, parts: Sequence[str], above: frozenset[str]) -> Iterator[str]:
+    """Local paths below a folder that match the parts of a pattern, through symbolic links too.
+
+    fsspec's own glob passes over links and over folders that cannot be read, and says nothing. `**` does not follow a
+    link that leads back to a folder it is in (`above`): what is there has been found.
+    """
+    part, rest = parts[0], parts[1:]
+    if part == "**":
+        yield from _matches(folder, rest or ["*"], above)
+    elif not _wild(part):
+        place = posixpath.join(folder, part)
+        if rest and os.path.isdir(place):
+            yield from _matches(place, rest, above)
+        elif not rest and os.path.lexists(place):
+            yield place
+        return
+    with _said(folder), os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        if part == "**":
+            real = os.path.realpath(entry.path)
+            if entry.is_dir() and real not in above:
+                yield from _matches(entry.path, parts, above | {real})
+        elif fnmatch.fnmatchcase(entry.name, part):
+            if not rest:
+                yield entry.path
+            elif entry.is_dir():
+                yield from _matches(entry.path, rest, above)
+
+
+def _glob(fs: Any, path: str) -> dict[str, dict[str, Any]]:
+    """Information on the files that a pattern stands for, by their paths. Folders among them are left out."""
+    if not storage.is_local(fs):
+        return {place: info for place, info in fs.glob(path, detail=True).items() if info["type"] != "directory"}
+    root = _root(path)
+    found = _matches(root or "/", path.removeprefix(root).strip("/").split("/"), frozenset()) if os.path.isdir(root or "/") else ()
+    return {place: _info(fs, place) for place in found if not os.path.isdir(place)}
+
+
+def _info(fs: Any, path: str) -> dict[str, Any]:
+    with _said(path):
+        info: dict[str, Any] = fs.info(path)
+    return info
+
+
 def _expand(pattern: str) -> list[tuple[str, str, dict[str, Any]]]:
     """(uri, name below the pattern's root, info) of the files that a pattern stands for."""
     fs, path = storage.resolve(pattern)
     http = "http" in str(fs.protocol)
-    if not http and any(char in path for char in "*?[") and not fs.exists(path):
-        found = {place: info for place, info in fs.glob(path, detail=True).items() if info["type"] == "file"}
+    if not http and _wild(path) and not fs.exists(path):
+        found = _glob(fs, path)
         if not found:
             raise InputError(f"{pattern}: no file matches; check the path, and quote the pattern for the shell")
     else:
-        try:
-            info = fs.info(path)
-        except FileNotFoundError:
-            raise InputError(f"{pattern}: there is no such file") from None
-        if info["type"] == "directory":
+        found = {path: _info(fs, path)}
+        if found[path]["type"] == "directory":
             raise InputError(f"{pattern}: this is a folder; name its files, as in '{pattern.rstrip('/')}/*.jsonl.zst'")
-        found = {path: info}
-    root = _root(path) if len(found) > 1 or any(char in path for char in "*?[") else path.rpartition("/")[0]
+    for place, info in found.items():
+        if info["type"] != "file":
+            raise InputError(f"{place}: this is a pipe, a socket or a device; write what comes out of it to a file")
+        try:
+            place.encode()
+        except UnicodeEncodeError:
+            name = os.fsencode(place).decode(errors="backslashreplace")
+            raise InputError(f"{name}: the name is not valid UTF-8; rename the file") from None
+    root = _root(path) if len(found) > 1 or _wild(path) else path.rpartition("/")[0]
     return [
         (fs.unstrip_protocol(place) if "://" in pattern else place, place.removeprefix(root).lstrip("/"), info)
         for place, info in found.items()
@@ -92,14 +151,16 @@ def _expand(pattern: str) -> list[tuple[str, str, dict[str, Any]]]:
 def discover(inputs: Sequence[str]) -> list[tuple[str, str, dict[str, Any]]]:
     """(uri, name, info) of all input files, sorted by name, which is unique.
 
-    Raises InputError for a pattern without a match, a folder, and two files that would have the same name.
+    A file that is named twice, through symbolic links or by two patterns, is read once, under its first name. Raises
+    InputError for a pattern without a match, what is no file, and two files that would have the same name.
     """
-    by_uri: dict[str, tuple[str, str, dict[str, Any]]] = {}
+    by_place: dict[str, tuple[str, str, dict[str, Any]]] = {}
     for pattern in inputs:
         for uri, name, info in _expand(pattern):
-            if uri not in by_uri or name < by_uri[uri][1]:
-                by_uri[uri] = (uri, name, info)
-    found = sorted(by_uri.values(), key=lambda item: item[1])
+            place = os.path.realpath(uri) if "://" not in uri else uri
+            if place not in by_place or name < by_place[place][1]:
+                by_place[place] = (uri, name, info)
+    found = sorted(by_place.values(), key=lambda item: item[1])
     for (first, name, _), (second, other, _) in itertools.pairwise(found):
         if name == other:
             raise InputError(
@@ -115,16 +176,14 @@ def make_plan(inputs: Sequence[str], config: Config) -> Plan:
     estimate = 0.0
     for ordinal, (uri, name, info) in enumerate(discover(inputs)):
         kind = format_of(name)
-        try:
-            with storage.open_input(uri) as file:
-                codec = "none" if kind == "parquet" else codec_of(name, file.read(16))
-        except PermissionError:
-            raise InputError(f"{uri}: no permission to read it") from None
         size = int(info["size"] or 0)
         columns = Columns("text")
-        if kind != "text":
-            columns = guess_columns(peek_columns(uri, kind, codec, config.read), config.read, name)
-        files.append(InputFile(ordinal, name, uri, kind, codec, size, _version(info), columns))
+        with _said(uri):
+            with storage.open_input(uri) as file:
+                codec = "none" if kind == "parquet" else codec_of(name, file.read(16))
+            if kind != "text":
+                columns = guess_columns(peek_columns(uri, kind, codec, config.read), config.read, name)
+        files.append(InputFile(ordinal, name, uri, kind, codec, size, version_of(info), columns))
         estimate += size * (_PARQUET_EXPANSION if kind == "parquet" else _EXPANSION[codec])
     return Plan(config, files, int(estimate), layout(int(estimate)))
 

@@ -84,8 +84,8 @@ _FINE_PARTITION_BYTES = 8 << 20
 _PARTITION_BYTES = 32 << 20
 _FINE_PARTITIONS = 64
 _REJECT_BYTES = 256 << 20
-_EXACT_BYTES = 64 << 20
-_BAND_BYTES = 16 << 20
+_EXACT_BYTES = 32 << 20
+_BAND_BYTES = 6 << 20
 
 
 @dataclasses.dataclass(frozen=True)

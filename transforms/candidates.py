@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -12,17 +13,18 @@ import pyarrow as pa
 from schemas.config import Deduplicate, Fingerprint
 from schemas.exchange import EDGE, MEMBER, Layout, band_schema
 from schemas.work import Slice
-from transforms.exchange import Segments, in_order, read_slice, read_slices
+from transforms.exchange import Segments, in_order, read_slice
 from transforms.kernels import candidates as kernel
 from transforms.kernels import components, minhash, strings
 from transforms.task import Regroup, RunTasks
 
 
-def _sketches(column: pa.ChunkedArray) -> np.ndarray:
-    """uint64[rows, words] of a fixed-size binary column."""
-    whole = column.combine_chunks()
-    width = whole.type.byte_width // 8
-    return np.frombuffer(whole.buffers()[1], np.uint64)[whole.offset * width :].reshape(-1, width)[: len(whole)]
+def _words(column: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """uint64[rows, words] of a fixed-size binary column; no copy."""
+    width = column.type.byte_width // 8
+    return np.frombuffer(column.buffers()[1], np.uint64, width * len(column), 8 * width * column.offset).reshape(
+        -1, width
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,17 +36,48 @@ class FindForest:
     deduplicate: Deduplicate
 
     def __call__(self, partition: int, parts: dict[str, list[Slice]], segments: Segments) -> dict[str, Any]:
-        table = read_slices(parts["bands"], self.staging, band_schema(self.fingerprint.num_perm))
+        hash_, node = self._keys(parts["bands"])
+        rows = kernel.shared(hash_, node)
         a, b = kernel.forest(
-            table["hash"].to_numpy(),
-            table["node"].to_numpy(),
-            _sketches(table["sketch"]),
+            hash_[rows],
+            node[rows],
+            self._sketches(parts["bands"], rows),
             minhash.min_matches(self.fingerprint.num_perm, self.deduplicate.threshold),
             self.fingerprint.num_perm,
             self.deduplicate.bucket,
         )
         segments.add("edges", 0, pa.RecordBatch.from_arrays([pa.array(a), pa.array(b)], schema=EDGE))
-        return {"entries": table.num_rows, "edges": len(a)}
+        return {"entries": len(hash_), "edges": len(a)}
+
+    def _keys(self, parts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
+        """(hash, node) of all entries, in the order of the slices."""
+        count = sum(part.rows for part in parts)
+        hash_, node = np.empty(count, np.uint64), np.empty(count, np.uint64)
+        start = 0
+        for batch in self._batches(parts):
+            end = start + batch.num_rows
+            hash_[start:end], node[start:end] = batch["hash"].to_numpy(), batch["node"].to_numpy()
+            start = end
+        return hash_, node
+
+    def _sketches(self, parts: list[Slice], rows: np.ndarray) -> np.ndarray:
+        """uint64[len(rows), words]: sketches of some entries. They are read in a second pass: all of them at once
+        would take several times the memory of the keys, and hardly any is needed."""
+        order = np.argsort(rows)
+        found: list[np.ndarray] = []
+        start = at = 0
+        for batch in self._batches(parts if len(rows) else []):
+            end = at + int(np.searchsorted(rows[order[at:]], start + batch.num_rows))
+            if end > at:
+                found.append(_words(batch["sketch"])[rows[order[at:end]] - start])
+            start, at = start + batch.num_rows, end
+        sketches = np.empty((len(rows), found[0].shape[1] if found else 1), np.uint64)
+        sketches[order] = np.concatenate(found) if found else sketches
+        return sketches
+
+    def _batches(self, parts: list[Slice]) -> Iterator[pa.RecordBatch]:
+        schema = band_schema(self.fingerprint.num_perm)
+        return (read_slice(part, self.staging, schema) for part in in_order(parts))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
 from schemas.config import Read
 from schemas.work import ROLES, Columns
-from transforms.decompress import BrokenError, open_decompressed
+from transforms.decompress import BrokenError, Decompressed, open_decompressed
+from transforms.kernels import jsonl
+from transforms.read_jsonl import Block
+from transforms.read_parquet import open_parquet
 from transforms.storage import open_input
 
 # Names that a role goes by, the most telling first; compared without case, blanks and punctuation.
@@ -31,6 +32,8 @@ GUESSES = {
 }
 PEEK_BYTES = 1 << 20
 PEEK_ROWS = 1000
+PASS_BYTES = 1 << 30  # of lines that are too long
+MAX_NAMES = 10_000
 
 
 class ColumnsError(ValueError):
@@ -66,37 +69,70 @@ def guess_columns(names: Sequence[str], config: Read, file: str) -> Columns:
     return Columns(**found)
 
 
+_KNOWN = {_plain(name) for names in GUESSES.values() for name in names.split()}
+
+
 def peek_columns(uri: str, format: str, codec: str, config: Read) -> list[str]:
     """Names of the columns of the file's first rows, in the order they come; none for an empty or unreadable file.
 
-    At most PEEK_BYTES are looked at, or the first line where it is longer than that (and not longer than allowed).
+    At most PEEK_BYTES are looked at, or the first line where it is longer than that. Lines longer than allowed are
+    passed over. Of rows with more than MAX_NAMES names, only those are told behind them that could have a role.
     """
     if format == "text":
         return ["text"]
     with open_input(uri) as raw:
         if format == "parquet":
             try:
-                return list(dict.fromkeys(pq.read_schema(raw).names))
-            except (pa.ArrowException, OSError, ValueError):
-                return []  # the reader will say what is wrong with it
-        stream, head, last, whole = open_decompressed(raw, codec), io.BytesIO(), False, False
-        while not last and head.tell() < (PEEK_BYTES if whole else config.max_line_bytes):
-            try:
-                part = stream.read(PEEK_BYTES)
+                return list(dict.fromkeys(open_parquet(raw).schema_arrow.names))
             except BrokenError:
-                part = b""
-            last = not part
-            head.write(part)
-            whole = whole or b"\n" in part  # there is a whole line
-    lines = head.getvalue().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+                return []  # the reader will say what is wrong with it
+        block = _head(open_decompressed(raw, codec), config.max_line_bytes)
     names: dict[str, None] = {}
-    for line in lines[: PEEK_ROWS if last else min(PEEK_ROWS, len(lines) - 1)]:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            names.update(dict.fromkeys(name.encode(errors="replace").decode() for name in row))
-        if len(names) > 10_000:
-            break
+    told = {getattr(config, role) for role in ROLES}
+    for name in _names(block, config.max_line_bytes):
+        if len(names) < MAX_NAMES or name in told or (len(name) < 64 and _plain(name) in _KNOWN):
+            names[name] = None
     return list(names)
+
+
+def _head(stream: Decompressed, limit: int) -> Block:
+    """The first PEEK_BYTES with whole lines, or one line; what comes before the first that is not too long is left out,
+    as is a byte order mark."""
+    block, passed = Block.of(PEEK_BYTES), 0
+    block.fill(stream, PEEK_BYTES)
+    if block.data[:3].tobytes() == b"\xef\xbb\xbf":
+        block.drop(3)
+    while not block.ended and not (block.data[: block.size] == 10).any():
+        if block.size <= limit:
+            block.fill(stream, min(2 * block.size, limit + 2))
+            continue
+        while passed < PASS_BYTES and not block.ended:
+            passed += block.size
+            block.drop(block.size)
+            block.fill(stream, PEEK_BYTES)
+            ends = np.flatnonzero(block.data[: block.size] == 10)
+            if len(ends):
+                block.drop(int(ends[0]) + 1)
+                block.fill(stream, PEEK_BYTES)
+                break
+        else:
+            block.drop(block.size)
+    return block
+
+
+def _names(block: Block, limit: int) -> Iterator[str]:
+    """Names of the members of the objects among the first PEEK_ROWS lines, as often as they come."""
+    starts, ends = np.empty(PEEK_ROWS, np.int64), np.empty(PEEK_ROWS, np.int64)
+    n, behind = jsonl.lines(block.data, 0, block.size, starts, ends)
+    if n < PEEK_ROWS and block.ended and behind < block.size:  # a last line without a line end
+        starts[n], ends[n], n = behind, block.size, n + 1
+    n = int(np.searchsorted(starts[:n], PEEK_BYTES))
+    spans = np.empty((256, 2), np.int64)
+    for row in np.flatnonzero(jsonl.objects(block.data, starts[:n], ends[:n]) & (ends[:n] - starts[:n] <= limit)):
+        at, depth = int(starts[row]), 0
+        while at < ends[row]:
+            count, at = jsonl.member_names(block.data, at, depth, ends[row], spans)
+            depth = 1
+            for first, last in spans[:count].tolist():
+                name: str = json.loads(block.data[first:last].tobytes())
+                yield name.encode(errors="replace").decode()

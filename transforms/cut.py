@@ -6,6 +6,7 @@ import dataclasses
 from typing import BinaryIO, cast
 
 import numpy as np
+import xxhash
 import zstandard
 
 from schemas.config import Read
@@ -13,8 +14,9 @@ from schemas.work import InputFile, WorkItem
 from transforms.decompress import BrokenError, open_decompressed
 from transforms.read import Hashed, open_unchanged
 from transforms.read_jsonl import Block, lines_of
-from transforms.read_parquet import open_parquet
+from transforms.read_parquet import group_rows, open_parquet
 from transforms.storage import create, join
+from transforms.task import BLOCKS
 
 _PIECE = 1 << 20
 # Text of the kinds at hand shrinks to between a third and a seventh (zstd, gzip): what a compressed file holds, about.
@@ -121,8 +123,11 @@ def _row_groups(file: InputFile, chunk_bytes: int) -> Cut | None:
         items: list[WorkItem] = []
         start = size = rows = first_row = 0
         for group in range(metadata.num_row_groups):
-            head = metadata.row_group(group)
-            size, rows = size + max(head.total_byte_size, 0), rows + head.num_rows
+            try:
+                rows += group_rows(metadata, group, rows)
+            except BrokenError:
+                return None
+            size += max(metadata.row_group(group).total_byte_size, 0)
             if size >= chunk_bytes or group + 1 == metadata.num_row_groups:
                 items.append(_item(file, len(items), start, group + 1, first_row, size))
                 start, size, first_row = group + 1, 0, rows
@@ -141,15 +146,17 @@ def _blocks(file: InputFile, staging: str, config: Read, chunk_bytes: int) -> Cu
         source = Hashed(raw)
         stream = open_decompressed(cast(BinaryIO, source), file.codec)
         for lines in lines_of(block, stream, whole, config.max_line_bytes, chunk_bytes):
-            uri = join(staging, "blocks", f"{file.ordinal:08d}-{len(items):06d}.jsonl")
+            uri = join(staging, BLOCKS, f"{file.ordinal:08d}-{len(items):06d}.jsonl")
             size = lines.size + (config.max_line_bytes + 2 if lines.long else 0)  # 2: beyond it, whatever its line end
             if size == 0 and items:
                 continue
+            checksum = xxhash.xxh3_64()
             with create(uri) as out:
-                out.write(block.data[:size])
-                if lines.long:
-                    out.write(b"\n")
-            items.append(_item(file, len(items), 0, -1, lines.first - 1, size + lines.long, uri))
+                for part in (block.data[:size], b"\n" if lines.long else b""):
+                    out.write(part)
+                    checksum.update(part)
+            item = _item(file, len(items), 0, -1, lines.first - 1, size + lines.long, uri)
+            items.append(dataclasses.replace(item, checksum=checksum.intdigest()))
         digest = source.digest(file)
     items[-1] = dataclasses.replace(items[-1], broken=str(block.broken or ""))
     return Cut(items, digest)

@@ -6,6 +6,7 @@ know. All segments of a task lie in one file, one behind the other; each is read
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import BinaryIO
 
@@ -25,11 +26,24 @@ _HEAD_BYTES = 8
 
 
 class DamagedError(RuntimeError):
-    """A staged file is not as it was written."""
+    """A staged file is not as it was written. `uri` is its place below the staging area.
+
+    Beam tells the launcher what failed as text only; `damaged` finds such files in it.
+    """
 
     def __init__(self, uri: str, what: str) -> None:
-        super().__init__(f"{uri}: {what}")
+        super().__init__(f"damaged staged file {uri}: {what}")
         self.uri = uri
+        self.what = what
+
+
+_DAMAGED = re.compile(r"damaged staged file (?P<uri>[\w./-]+): (?P<what>.*?)(?: \[while running .*)?$", re.MULTILINE)
+
+
+def damaged(text: str) -> DamagedError | None:
+    """The last DamagedError of which the text of another error tells, if any."""
+    found = list(_DAMAGED.finditer(text))
+    return DamagedError(found[-1]["uri"], found[-1]["what"]) if found else None
 
 
 class Segments:
@@ -80,7 +94,8 @@ def read_slice(part: Slice, staging: str, schema: pa.Schema) -> pa.RecordBatch:
     try:
         data = storage.read_range(uri, part.offset, part.length)
     except (EOFError, FileNotFoundError) as error:
-        raise DamagedError(part.uri, f"a staged segment is gone ({error})") from error
+        gone = "it is gone" if isinstance(error, FileNotFoundError) else "it is cut short"
+        raise DamagedError(part.uri, gone) from error
     if xxhash.xxh3_64_intdigest(data) != part.checksum:
         raise DamagedError(part.uri, f"checksum of {part.length} bytes at {part.offset} differs")
     size = int.from_bytes(data[:_HEAD_BYTES], "little")

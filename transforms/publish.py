@@ -260,10 +260,7 @@ class WriteRejects:
 def _shard_slices(
     name: str, staging: str, shard_of: dict[int, int]
 ) -> Iterator[tuple[int, tuple[int, tuple[str, Slice]]]]:
-    record = task.load(staging, name)
-    if record is None:
-        raise RuntimeError(f"{name}: finished task without a record in {staging}")
-    for channel, partition, part in record.slices:
+    for channel, partition, part in task.need(staging, name).slices:
         if channel in ("rows", "verdicts") and partition in shard_of:
             yield shard_of[partition], (partition, (channel, part))
 

@@ -5,40 +5,79 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from schemas.chunk import DOCUMENT, TIMESTAMP, Chunk, empty
 from schemas.config import Read
 from schemas.work import InputFile, WorkItem
 from transforms.decompress import BrokenError, open_decompressed
 from transforms.documents import Part, Rows, assemble, nulls, reject
+from transforms.exchange import DamagedError
 from transforms.read_jsonl import read_jsonl
 from transforms.read_parquet import read_parquet
-from transforms.storage import open_input
+from transforms.storage import open_input, resolve
 
 _PIECE = 1 << 20
 
 
 class InputChangedError(RuntimeError):
-    """An input file is gone, or not as long as when the job was planned."""
+    """An input file is gone, or not what it was when the job was planned."""
+
+
+def version_of(info: dict[str, Any]) -> str:
+    """What changes when a file's content may have: the entity tag, or size and time of change, of fsspec's `info`."""
+    for key in ("ETag", "etag", "checksum", "md5"):
+        if info.get(key):
+            return str(info[key])
+    changed = info.get("mtime", info.get("LastModified", info.get("last_modified", info.get("updated", ""))))
+    return f"{info.get('size')}:{changed}"
+
+
+def check_unchanged(file: InputFile) -> None:
+    """Raises InputChangedError if the file is gone, or of another size or version than planned."""
+    fs, path = resolve(file.uri)
+    fs.invalidate_cache(path)
+    try:
+        info = fs.info(path)
+    except FileNotFoundError as error:
+        raise InputChangedError(
+            f"{file.name} was there when the job was planned, and is gone ({file.uri}){_TO_DO}"
+        ) from error
+    if info["size"] not in (None, file.size):
+        raise InputChangedError(
+            f"{file.name} has {info['size']} bytes; when the job was planned it had {file.size} ({file.uri}){_TO_DO}"
+        )
+    if file.version and version_of(info) != file.version:
+        raise InputChangedError(f"{file.name} was written again after the job was planned ({file.uri}){_TO_DO}")
+
+
+_TO_DO = "; put it back as it was, or use --restart to read it as it is now"
 
 
 def open_unchanged(file: InputFile) -> BinaryIO:
-    """The file's raw bytes. Raises InputChangedError if it is gone or of another size than planned."""
+    """The file's raw bytes. Raises InputChangedError if it is not what was planned."""
+    check_unchanged(file)
+    return open_input(file.uri)
+
+
+def _open_block(item: WorkItem) -> BinaryIO:
+    """A block's bytes. All are checked before the first row is read, since rows that were are soon staged."""
+    place = "/".join(item.uri.split("/")[-2:])
     try:
-        raw = open_input(file.uri)
-        size = raw.seek(0, 2)
+        raw = open_input(item.uri)
     except FileNotFoundError as error:
-        raise InputChangedError(f"{file.name} was there when the job was planned, and is gone ({file.uri})") from error
-    if size != file.size:
+        raise DamagedError(place, "it is gone") from error
+    checksum = xxhash.xxh3_64()
+    while piece := raw.read(_PIECE):
+        checksum.update(piece)
+    if checksum.intdigest() != item.checksum:
         raw.close()
-        raise InputChangedError(
-            f"{file.name} has {size} bytes; when the job was planned it had {file.size} ({file.uri})"
-        )
+        raise DamagedError(place, "its checksum differs")
     raw.seek(0)
     return raw
 
@@ -61,11 +100,12 @@ class Hashed:
         return data
 
     def digest(self, file: InputFile) -> str:
-        """Hex sha256 of all, what was not read yet included. Raises InputChangedError if it is not the planned size."""
+        """Hex sha256 of all, what was not read yet included. Raises InputChangedError if it is not the planned file."""
         while self.read():
             pass
         if self.count != file.size:
-            raise InputChangedError(f"{file.name} changed while it was read: {self.count} bytes, {file.size} planned")
+            raise InputChangedError(f"{file.name} had {file.size} bytes when planned, but {self.count} came{_TO_DO}")
+        check_unchanged(file)
         return self._hash.hexdigest()
 
 
@@ -117,7 +157,7 @@ def read_item(item: WorkItem, config: Read, chunk_bytes: int) -> Iterator[Chunk]
     Raises InputChangedError if the file is not what was planned, and BrokenError where it breaks off if it does and
     `config.strict` is set.
     """
-    with open_unchanged(item.file) if item.uri == item.file.uri else open_input(item.uri) as raw:
+    with open_unchanged(item.file) if item.uri == item.file.uri else _open_block(item) as raw:
         if item.file.format == "parquet":
             source = Hashed(raw)
             parts = read_parquet(item, config, chunk_bytes, raw)
@@ -133,6 +173,8 @@ def read_item(item: WorkItem, config: Read, chunk_bytes: int) -> Iterator[Chunk]
                 if item.file.format == "parquet":  # read here and there, so hashed in a pass of its own
                     source = Hashed(raw)
                 digest = source.digest(item.file)
+            elif last and item.uri == item.file.uri:
+                check_unchanged(item.file)
             yield Chunk(item.id, sequence, last, rows, rejects, digest, size)
 
 

@@ -18,7 +18,7 @@ from transforms.documents import Part, Rows, assemble, keep_in_metadata, nulls, 
 from transforms.kernels import jsonl
 
 # Rows of a chunk, at most: the columns that are added to a row (id, file, evidence) weigh more than a tiny line.
-MAX_ROWS = 1 << 16
+MAX_ROWS = 1 << 15
 _PIECE = 256 << 10
 _BOM = b"\xef\xbb\xbf"
 
@@ -64,6 +64,7 @@ class Block:
         """Forgets the first `count` bytes."""
         self.data[: self.size - count] = self.data[count : self.size].copy()
         self.size -= count
+        self.data[self.size : self.size + jsonl.PAD] = 0
 
 
 @dataclasses.dataclass(frozen=True)

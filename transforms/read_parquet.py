@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import orjson
@@ -13,16 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.chunk import DOCUMENT, REJECT, TIMESTAMP, concat
+from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP, concat
 from schemas.config import Read
 from schemas.work import WorkItem
-from transforms.decompress import BrokenError
+from transforms.decompress import BOMB_BYTES, BOMB_RATIO, BrokenError
 from transforms.documents import Part, Rows, assemble, keep_in_metadata, nulls, parse_dates, reject
 
 _ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 BATCH_BYTES = 4 << 20
 # The size of a row group is what its writer says: a batch has this many rows at most, whatever that is.
 BATCH_ROWS = 1 << 13
+
+# What a batch may grow to when the dictionaries of its columns are written out: a row of a few bits can stand for a
+# value of megabytes.
+_WRITTEN_OUT = 64 << 20
 
 # pyarrow holds a footer whole, at six times its size. A million row groups of one column are 160 MB.
 MAX_FOOTER = 256 << 20
@@ -53,7 +57,7 @@ def read_parquet(item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO) 
     """
     rows: list[pa.RecordBatch] = []
     rejects: list[pa.RecordBatch] = []
-    size = 0
+    size = made = 0
     for batch, row, broken in _batches(item, raw):
         if broken or batch is None:
             assert broken
@@ -67,54 +71,142 @@ def read_parquet(item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO) 
         good, bad = _documents(item, config, batch, row)
         rows.append(good)
         rejects.append(bad)
-        size += batch.nbytes
+        grown = max(batch.nbytes, good.nbytes)  # dictionaries inside of columns are written out in the metadata
+        size, made = size + grown, made + grown
+        if made > BOMB_BYTES and made > BOMB_RATIO * item.file.size:
+            cause = f"a decompression bomb: {item.file.size} bytes of Parquet are {made} and more"
+            if config.strict:
+                raise BrokenError("corrupt", f"{item.file.name}, row {row + batch.num_rows}: {cause}")
+            rejects.append(reject(item.file, row + batch.num_rows, "corrupt", cause))
+            break
     yield Part(concat(rows, DOCUMENT), concat(rejects, REJECT), True, size)
 
 
-def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[tuple[pa.RecordBatch | None, int, BrokenError | None]]:
+_Batch = tuple[pa.RecordBatch | None, int, BrokenError | None]
+
+
+def group_rows(metadata: Any, group: int, before: int) -> int:
+    """Rows of a row group, of which there are `before` in those before it. Raises BrokenError for absurd numbers."""
+    rows: int = metadata.row_group(group).num_rows
+    if not 0 <= rows < (1 << ROW_BITS) - before:
+        raise BrokenError("corrupt", f"row group {group} is said to have {rows} rows, and this is the end of reading")
+    return rows
+
+
+class _Group(NamedTuple):
+    """What the footer says of a row group, which need not be true."""
+
+    number: int
+    rows: int
+    size: int  # bytes without compression
+    risk: int  # bytes, if the largest value that dictionaries could have were that of every row
+    odd: str  # what cannot be true
+
+
+def _group(metadata: Any, number: int, before: int) -> _Group:
+    """Raises BrokenError for a number of rows that cannot be, and for what is said to be a bomb."""
+    rows, head = group_rows(metadata, number, before), metadata.row_group(number)
+    risk = 0
+    odd = ""
+    for i in range(head.num_columns):
+        column = head.column(i)
+        size, small = column.total_uncompressed_size, max(column.total_compressed_size, 1)
+        if size > max(BOMB_BYTES, BOMB_RATIO * small):
+            raise BrokenError("corrupt", f"a decompression bomb: {small} bytes of row group {number} are said to be {size}")
+        if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page:
+            risk += max(column.num_values, rows) * max(size, 0)
+        if column.num_values < rows or (column.num_values > rows and not metadata.schema.column(i).max_repetition_level):
+            odd = f"{rows} rows, and {column.num_values} values in column {column.path_in_schema}"
+    return _Group(number, rows, max(head.total_byte_size, 0), risk, odd)
+
+
+def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[_Batch]:
     """(batch, its first row, None), or (None, row, what is wrong there)."""
     try:
         parquet = open_parquet(raw)
     except BrokenError as broken:
         yield None, 0, broken
         return
-    metadata, row = parquet.metadata, item.first_row + 1
-    end = metadata.num_row_groups if item.end < 0 else item.end
-    run: list[int] = []
-    run_bytes = run_rows = 0
-    for group in range(item.start, end):
-        head = metadata.row_group(group)
-        run.append(group)
-        run_bytes, run_rows = run_bytes + max(head.total_byte_size, 0), run_rows + head.num_rows
-        if run_bytes < BATCH_BYTES and run_rows < BATCH_ROWS and group + 1 < end:
-            continue
-        yield from _run(parquet, run, row, run_bytes, run_rows)
-        row, run, run_bytes, run_rows = row + run_rows, [], 0, 0
-
-
-def _run(
-    parquet: Any, groups: Sequence[int], row: int, size: int, rows: int
-) -> Iterator[tuple[pa.RecordBatch | None, int, BrokenError | None]]:
-    """The batches of some row groups: of small ones together, of which each is tried alone if that fails."""
-    length = max(64, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
-    batches = parquet.iter_batches(length, row_groups=list(groups), use_threads=False)
-    if len(groups) > 1:
+    row = item.first_row + 1
+    run: list[_Group] = []
+    size = rows = 0
+    end = parquet.metadata.num_row_groups if item.end < 0 else item.end
+    for number in range(item.start, end):
+        broken = None
         try:
-            batches = iter(list(batches))
-        except _ERRORS:
-            for group in groups:
-                head = parquet.metadata.row_group(group)
-                yield from _run(parquet, [group], row, head.total_byte_size, head.num_rows)
-                row += head.num_rows
+            run.append(_group(parquet.metadata, number, row + rows))
+            size, rows = size + run[-1].size, rows + run[-1].rows
+        except BrokenError as error:
+            broken = error
+        alone = run and (run[-1].odd or run[-1].risk > _WRITTEN_OUT)
+        if size < BATCH_BYTES and rows < BATCH_ROWS and number + 1 < end and not alone and broken is None:
+            continue
+        for groups in [run[:-1], run[-1:]] if alone else [run]:
+            yield from _run(parquet, raw, groups, row)
+            row += sum(group.rows for group in groups)
+        if broken is not None:
+            yield None, row, broken
             return
+        run, size, rows = [], 0, 0
+    if end == parquet.metadata.num_row_groups and row - 1 != parquet.metadata.num_rows:
+        cause = f"the file is said to have {parquet.metadata.num_rows} rows, its row groups {row - 1}"
+        yield None, row, BrokenError("corrupt", cause)
+
+
+def _run(parquet: Any, raw: BinaryIO, groups: Sequence[_Group], row: int) -> Iterator[_Batch]:
+    """The batches of some row groups: of small ones together, of which each is tried alone if that fails."""
+    if not groups:
+        return
+    size, rows = sum(group.size for group in groups), sum(group.rows for group in groups)
+    length = max(64, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
     done = 0
     try:
+        if groups[0].risk > _WRITTEN_OUT:
+            length = max(1, min(length, _WRITTEN_OUT // _largest_row(parquet, raw, groups[0])))
+        batches = parquet.iter_batches(length, row_groups=[group.number for group in groups], use_threads=False)
+        if len(groups) > 1:
+            batches = list(batches)
+            if sum(batch.num_rows for batch in batches) != rows:
+                raise ValueError("another number of rows")
         for batch in batches:
-            yield batch, row + done, None
+            yield pa.RecordBatch.from_arrays(list(map(_plain, batch.columns)), batch.schema.names), row + done, None
             done += batch.num_rows
+        cause = groups[0].odd or (f"{rows} rows, and {done} are there" if done != rows else "")
+        if cause:
+            cause = f"row group {groups[0].number} is said to have {cause}"
     except _ERRORS as error:
+        if len(groups) > 1:
+            for group in groups:
+                yield from _run(parquet, raw, [group], row)
+                row += group.rows
+            return
         cause = f"rows {row + done} to {row + rows - 1} cannot be read: {_cause(error)}"
+    if cause:
         yield None, row + done, BrokenError("corrupt", cause)
+
+
+def _largest_row(parquet: Any, raw: BinaryIO, group: _Group) -> int:
+    """Bytes of a row that has the largest value of each dictionary of a row group, at least 1."""
+    head = parquet.metadata.row_group(group.number)
+    columns = [head.column(i) for i in range(head.num_columns)]
+    coded = {c.path_in_schema: c for c in columns if c.physical_type == "BYTE_ARRAY" and c.has_dictionary_page}
+    # Column by column: of a batch with several, one cannot tell by path which is which.
+    largest = 1
+    for path, column in coded.items():
+        probe = pq.ParquetFile(raw, metadata=parquet.metadata, read_dictionary=[path], pre_buffer=False)
+        batch = next(probe.iter_batches(1, row_groups=[group.number], columns=[path], use_threads=False))
+        values = -(-max(column.num_values, 1) // max(group.rows, 1))
+        largest += values * max(map(_largest_value, batch.columns), default=0)
+    return largest
+
+
+def _largest_value(column: pa.Array) -> int:
+    """Bytes of the largest value in the dictionaries of a column, nested or not."""
+    if pa.types.is_dictionary(column.type):
+        return pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+    if pa.types.is_struct(column.type):
+        return max(map(_largest_value, column.flatten()), default=0)
+    return _largest_value(column.values) if pa.types.is_nested(column.type) else 0
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -209,7 +301,7 @@ def _metadata(names: Sequence[str], columns: Sequence[pa.Array], n: int) -> pa.A
 
 def _documents(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     n, roles = batch.num_rows, item.file.columns
-    columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     used = {roles.text}
     text, bad, wrong = nulls(n), np.zeros(n, bool), np.zeros(n, bool)
     given = columns.get(roles.text)

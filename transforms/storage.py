@@ -3,15 +3,59 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import io
 import os
 import posixpath
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import fsspec
+
+
+_PART = re.compile(r"\.[0-9a-f]{32}\.part$")
+
+_CAUSES = {
+    errno.ENOSPC: "no space is left; free some",
+    errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EROFS: "the file system is read-only; make it writable, or name another place",
+    errno.EACCES: "no permission to write; allow it, or name another place",
+    errno.EPERM: "no permission to write; allow it, or name another place",
+    errno.EIO: "the disk reports an error; mend or replace it",
+}
+
+
+class StorageError(RuntimeError):
+    """A file cannot be written. The message says where, why, and what to do."""
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        cause = _CAUSES.get(error.errno or 0)
+        if cause is None:
+            raise
+        raise StorageError(
+            f"{path}: {cause}. What is finished is kept: start the same command again to go on"
+        ) from error
+
+
+class _Part(io.FileIO):
+    """A local file whose writes fail with a StorageError that names `target`."""
+
+    def __init__(self, path: str, target: str) -> None:
+        super().__init__(path, "wb")
+        self._target = target
+
+    def write(self, data: Any, /) -> int:
+        with _explained(self._target):
+            return super().write(data)
 
 
 @functools.lru_cache(maxsize=64)
@@ -34,6 +78,9 @@ def resolve(uri: str) -> tuple[Any, str]:
     except ValueError as error:
         raise ValueError(f"{uri}: {error}") from error
     return fs, fs._strip_protocol(uri)
+
+
+_BUFFER_BYTES = 1 << 16
 
 
 def is_local(fs: Any) -> bool:
@@ -67,6 +114,16 @@ def read_bytes(uri: str) -> bytes:
     return fs.cat_file(path)
 
 
+def size(uri: str) -> int:
+    """Bytes of an object, -1 if there is none."""
+    fs, path = resolve(uri)
+    try:
+        fs.invalidate_cache(path)
+        return int(fs.size(path))
+    except FileNotFoundError:
+        return -1
+
+
 def exists(uri: str) -> bool:
     """Whether there is an object or a folder."""
     fs, path = resolve(uri)
@@ -79,6 +136,8 @@ def create(uri: str, durable: bool = False) -> Iterator[Any]:
 
     Locally: a temporary file in the same folder, renamed over the name; `durable` also waits until the disk has it.
     Elsewhere: a temporary local file, uploaded in one piece, since not every store can abandon half an upload.
+
+    Raises StorageError when the disk is full, read-only or forbidden.
     """
     fs, path = resolve(uri)
     if not is_local(fs):
@@ -87,19 +146,57 @@ def create(uri: str, durable: bool = False) -> Iterator[Any]:
             file.flush()
             fs.put_file(file.name, path)
         return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    folder = os.path.dirname(path)
     part = f"{path}.{uuid.uuid4().hex}.part"
     try:
-        with open(part, "wb") as file:
+        with _explained(path):
+            os.makedirs(folder, exist_ok=True)
+            raw = _Part(part, path)
+        with io.BufferedWriter(raw, _BUFFER_BYTES) as file:
             yield file
             if durable:
                 file.flush()
-                os.fsync(file.fileno())
-        os.replace(part, path)
+                with _explained(path):
+                    os.fsync(file.fileno())
+        with _explained(path):
+            os.replace(part, path)
+            if durable:
+                _sync_folder(folder)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.remove(part)
         raise
+
+
+def _sync_folder(folder: str) -> None:
+    """A renamed file outlives a power cut only once its folder is on the disk too."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
+def claim(uri: str, data: bytes) -> bool:
+    """Makes a small object; locally False, and nothing done, if there is one already.
+
+    Elsewhere no store can be relied on to refuse: there the last writer wins, and is told by reading again.
+    """
+    fs, path = resolve(uri)
+    if not is_local(fs):
+        write_bytes(uri, data)
+        return True
+    with _explained(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            with open(path, "xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+        except OSError:
+            os.remove(path)
+            raise
+    return True
 
 
 def write_bytes(uri: str, data: bytes, durable: bool = False) -> None:
@@ -124,3 +221,20 @@ def remove(uri: str) -> None:
     fs, path = resolve(uri)
     with contextlib.suppress(FileNotFoundError):
         fs.rm(path, recursive=True)
+
+
+def remove_if_empty(uri: str) -> None:
+    """Removes a folder without content. Object stores have none."""
+    fs, path = resolve(uri)
+    if is_local(fs):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+
+
+def remove_parts(uri: str) -> None:
+    """Removes what writers that were killed left directly below `uri`. The caller knows that none is alive."""
+    fs, path = resolve(uri)
+    if is_local(fs):
+        for name in names(uri):
+            if _PART.search(name):
+                os.remove(os.path.join(path, name))

@@ -9,10 +9,17 @@ from typing import Any
 
 import apache_beam as beam
 import orjson
+import xxhash
 
 from schemas.work import Slice
 from transforms import storage
-from transforms.exchange import Segments
+from transforms.exchange import DamagedError, Segments
+
+# Every folder of the staging area in which tasks leave their records.
+STAGES = ("cut", "refine", "candidates", "components", "exact", "texts", "verified", "publish")
+
+# Where cut files leave their parts, `<file>-<part>.jsonl`.
+BLOCKS = "blocks"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +41,29 @@ def record_uri(staging: str, task: str) -> str:
 
 
 def load(staging: str, task: str) -> Record | None:
-    """The record of a finished task, None if it is not finished."""
+    """The record of a finished task, None if it is not finished. A record that is not whole counts as none."""
     try:
-        data = orjson.loads(storage.read_bytes(record_uri(staging, task)))
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        found = orjson.loads(storage.read_bytes(record_uri(staging, task)))
+        data = found["record"]
+        if found["checksum"] != _checksum(data):
+            return None
+    except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError):
         return None
     uri = f"{task}.arrow"
     slices = [(channel, partition, Slice(uri, *place)) for channel, partition, *place in data["slices"]]
     return Record(task, slices, data["counts"])
+
+
+def need(staging: str, task: str) -> Record:
+    """The record of a task that has been finished. Raises DamagedError if it is not there."""
+    record = load(staging, task)
+    if record is None:
+        raise DamagedError(f"{task}.arrow", "its record is gone or damaged")
+    return record
+
+
+def _checksum(data: dict[str, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(orjson.dumps(data))
 
 
 def run(staging: str, task: str, work: Callable[[Segments], dict[str, Any]]) -> Record:
@@ -62,8 +84,26 @@ def run(staging: str, task: str, work: Callable[[Segments], dict[str, Any]]) -> 
 def finish(staging: str, task: str, slices: list[tuple[str, int, Slice]], counts: dict[str, Any]) -> Record:
     """Writes the record: from here on the task is done."""
     places = [[channel, partition, *part[1:]] for channel, partition, part in slices]
-    storage.write_bytes(record_uri(staging, task), orjson.dumps({"counts": counts, "slices": places}))
+    data = {"counts": counts, "slices": places}
+    storage.write_bytes(record_uri(staging, task), orjson.dumps({"checksum": _checksum(data), "record": data}))
     return Record(task, slices, counts)
+
+
+def undo(staging: str, uri: str) -> str:
+    """Makes the task that wrote a staged file unfinished again, so that the next run does it; its name.
+
+    The tasks of its stage whose files are gone altogether go with it: whoever loses one file mostly loses many.
+    """
+    stage, _, name = uri.rpartition("/")
+    task = f"cut/{name.split('-')[0]}" if stage == BLOCKS else uri.removesuffix(".arrow")
+    storage.remove(record_uri(staging, task))
+    if stage not in (BLOCKS, "cut"):  # a cut has a record only
+        storage.remove(storage.join(staging, uri))
+        found = set(storage.names(storage.join(staging, stage)))
+        for other in found:
+            if other.endswith(".json") and other.removesuffix(".json") + ".arrow" not in found:
+                storage.remove(storage.join(staging, stage, other))
+    return task
 
 
 def tasks(staging: str, stage: str) -> list[str]:
@@ -74,10 +114,7 @@ def tasks(staging: str, stage: str) -> list[str]:
 
 def slices(name: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, Slice]]]:
     """(partition, (channel, slice)) that a finished task left in some channels."""
-    record = load(staging, name)
-    if record is None:
-        raise RuntimeError(f"{name}: finished task without a record in {staging}")
-    for channel, partition, part in record.slices:
+    for channel, partition, part in need(staging, name).slices:
         if channel in channels:
             yield partition, (channel, part)
 

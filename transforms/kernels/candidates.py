@@ -100,6 +100,23 @@ def _join_large(
     return count
 
 
+def shared(band_hash: np.ndarray, node: np.ndarray) -> np.ndarray:
+    """int64 numbers of the entries whose bucket holds other nodes too, one for each node of a bucket, sorted by
+    (hash, node). Most entries are alone in their bucket: only what is left needs its sketch."""
+    order = np.argsort(band_hash)
+    rows = order[_in_runs(band_hash[order])]
+    rows = rows[np.lexsort((node[rows], band_hash[rows]))]
+    h, nodes = band_hash[rows], node[rows]
+    rows = rows[np.r_[True, (h[1:] != h[:-1]) | (nodes[1:] != nodes[:-1])][: len(rows)]]
+    return rows[_in_runs(band_hash[rows])]
+
+
+def _in_runs(sorted_: np.ndarray) -> np.ndarray:
+    """Whether each value of a sorted array occurs more than once."""
+    same = sorted_[1:] == sorted_[:-1]
+    return np.r_[False, same][: len(sorted_)] | np.r_[same, False][: len(sorted_)]
+
+
 def forest(
     band_hash: np.ndarray,
     node: np.ndarray,
@@ -117,15 +134,9 @@ def forest(
     `bucket` comparisons for a node, similar ones come to lie side by side in some order, and a dense cluster is joined
     through its neighbours. Neither the edges nor their order depends on the order of the input.
     """
-    order = np.argsort(band_hash)
-    same = band_hash[order[1:]] == band_hash[order[:-1]]
-    if not same.any():
+    rows = shared(band_hash, node)
+    if not len(rows):
         return np.empty(0, np.uint64), np.empty(0, np.uint64)
-    rows = order[np.r_[False, same] | np.r_[same, False]]
-    # Only what shares a bucket is sorted in full.
-    rows = rows[np.lexsort((node[rows], band_hash[rows]))]
-    h, nodes = band_hash[rows], node[rows]
-    rows = rows[np.r_[True, (h[1:] != h[:-1]) | (nodes[1:] != nodes[:-1])]]
     h, nodes = band_hash[rows], node[rows]
     words = np.ascontiguousarray(sketch[rows].T)
     first = np.r_[0, np.flatnonzero(h[1:] != h[:-1]) + 1, len(h)]

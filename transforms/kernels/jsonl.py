@@ -535,6 +535,37 @@ def _line(
 
 
 @numba.njit(cache=True, nogil=True)
+def member_names(data: Any, i: int, depth: int, end: int, spans: Any) -> Any:
+    """(names found, where to go on): up to len(spans) names of a valid object's own members, with their quotes.
+
+    Begins at its brace with depth 0, and goes on at what it returned with depth 1; there is no more at `end`.
+    """
+    n = 0
+    name = depth == 1
+    while i < end:
+        c = data[i]
+        if c == 34:
+            if name:
+                if n == len(spans):
+                    return n, i
+                spans[n, 0] = i
+            i = _string(data, i + 1)[1]
+            if name:
+                spans[n, 1] = i + 1
+                n += 1
+                name = False
+        elif c == 123 or c == 91:
+            depth += 1
+            name = depth == 1
+        elif c == 125 or c == 93:
+            depth -= 1
+        elif c == 44:
+            name = depth == 1
+        i += 1
+    return n, end
+
+
+@numba.njit(cache=True, nogil=True)
 def _extract(data: Any, spans: Any, kinds: Any, out: Any, offsets: Any) -> None:
     k = 0
     offsets[0] = 0
@@ -563,6 +594,16 @@ def _extract(data: Any, spans: Any, kinds: Any, out: Any, offsets: Any) -> None:
                     else:
                         i, k = _unescape(data, i, out, k)
         offsets[row + 1] = k
+
+
+def objects(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """bool for each line: is it one valid JSON object."""
+    n = len(starts)
+    codes, errors = np.empty(n, np.uint8), np.empty(n, np.int64)
+    kinds, spans = np.empty((n, 0), np.uint8), np.empty((n, 0, 2), np.int64)
+    meta, offsets = np.empty(int((ends - starts).sum()) + PAD, np.uint8), np.empty(n + 1, np.int32)
+    scan(data, starts, ends, np.empty(0, np.uint8), np.zeros(1, np.int64), codes, errors, kinds, spans, meta, offsets)
+    return codes == OK
 
 
 def extract(data: np.ndarray, spans: np.ndarray, kinds: np.ndarray) -> pa.StringArray:

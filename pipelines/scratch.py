@@ -1,0 +1,44 @@
+"""The folder for the temporary files of this process and its workers, so that whatever a kill leaves can be found."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import re
+import shutil
+import tempfile
+import uuid
+
+from transforms import progress
+
+_NAME = re.compile(r"malmungchi-[0-9a-f]{8}")
+
+
+@functools.cache
+def folder() -> str:
+    """Its path, which is known before it is made: the job's lock holds it, for those who clean up after us."""
+    return os.path.join(tempfile.gettempdir(), f"malmungchi-{uuid.uuid4().hex[:8]}")
+
+
+def make() -> None:
+    """Makes the folder and turns all temporary files of this process and of its children to it."""
+    path = folder()
+    if os.path.isdir(path):
+        return
+    reports = os.path.join(path, "progress")
+    os.makedirs(reports)
+    atexit.register(remove)
+    tempfile.tempdir = os.environ["TMPDIR"] = path
+    os.environ[progress.FOLDER] = reports
+
+
+def remove() -> None:
+    """Removes this process's folder."""
+    shutil.rmtree(folder(), ignore_errors=True)
+
+
+def sweep(path: str) -> None:
+    """Removes the folder of a process that is dead."""
+    if _NAME.fullmatch(os.path.basename(path)):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,62 @@
+"""SIGINT and SIGTERM: the first stops a job in good order, a second one at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# The signal that has come, if any. Beam may turn the exception that it raised into one of its own.
+_seen: list[int] = []
+
+
+class Stopped(KeyboardInterrupt):  # noqa: N818 (nothing went wrong)
+    """Someone asked the job to stop. `kept` says what is finished."""
+
+    def __init__(self, signum: int = signal.SIGINT, kept: str = "what is finished is kept") -> None:
+        super().__init__(signum)
+        self.signum = signum
+        self.kept = kept
+
+    @property
+    def code(self) -> int:
+        """The exit code that tells a shell which signal it was."""
+        return 128 + self.signum
+
+    def __str__(self) -> str:
+        name = signal.Signals(self.signum).name
+        return f"stopped by {name}: {self.kept}; start the same command again to go on"
+
+
+def _stop(signum: int, _: FrameType | None) -> None:
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_DFL)
+    _seen.append(signum)
+    raise Stopped(signum)
+
+
+def listen() -> None:
+    """Lets the first signal raise Stopped in the main thread; the second ends the process."""
+    if threading.current_thread() is threading.main_thread():
+        _seen.clear()
+        for each in _SIGNALS:
+            signal.signal(each, _stop)
+
+
+def ignore() -> None:
+    """For processes whose end is their launcher's to decide, whatever reaches the whole group."""
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+
+
+def check() -> None:
+    """Raises Stopped if a signal has come."""
+    if _seen:
+        raise Stopped(_seen[0])
+
+
+def stop_main() -> None:
+    """Stops the main thread from another one, also where it waits."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
