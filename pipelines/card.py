@@ -16,10 +16,12 @@ def card(manifest: Manifest) -> str:
     kept, total = manifest.counts["kept"], manifest.counts["input"]
     text = sum(file.text_bytes for file in manifest.files)
     shards = sum(file.path.startswith("data/") for file in manifest.files)
+    korean = manifest.config["language"]["drop"]
+    language, language_ko = ("filtered by language", "언어를 가려내고") if korean else (
+        "tagged with its language", "언어를 표시하고")  # fmt: skip
     front = [
         "---",
-        "language:",
-        "- ko",
+        *(["language:", "- ko"] if korean else []),
         "pretty_name: Malmungchi release",
         "task_categories:",
         "- text-generation",
@@ -42,7 +44,7 @@ def card(manifest: Manifest) -> str:
             "# Korean text release",
             "",
             f"{kept:,} documents ({text:,} bytes of text) in {shards} shards, of {total:,} documents that were read. "
-            "Made by Malmungchi: normalised to NFC, filtered by language, deduplicated exactly and by verified "
+            f"Made by Malmungchi: normalised to NFC, {language}, deduplicated exactly and by verified "
             f"Jaccard similarity ≥ {threshold} of character shingles, ordered by a hash of the id.",
             "",
             "- `data/`: the documents. `rejects/`: every row that did not become a document, with step, rule, value "
@@ -62,7 +64,7 @@ def card(manifest: Manifest) -> str:
             "# 한국어 텍스트 데이터",
             "",
             f"원문 {total:,}건 가운데 {kept:,}건(본문 {text:,}바이트)을 {shards}개 샤드에 담았습니다. 말뭉치 공장 "
-            "'말뭉치(Malmungchi)'가 NFC로 정규화하고, 언어를 가려내고, 완전히 같은 문서와 비슷한 문서"
+            f"'말뭉치(Malmungchi)'가 NFC로 정규화하고, {language_ko}, 완전히 같은 문서와 비슷한 문서"
             f"(문자 조각의 실제 자카드 유사도 {threshold} 이상)를 하나만 남긴 뒤, 식별자의 해시 순서로 섞었습니다.",
             "",
             "- `data/`: 문서. `rejects/`: 문서가 되지 못한 모든 행과 그 단계·규칙·값·기준. "

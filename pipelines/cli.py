@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
+from pipelines import scratch, stop
 from pipelines.logs import quiet
 from schemas.config import Config, ConfigError
 
@@ -43,6 +45,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         ("publish", "only the third stage of build: write the release"),
     ):
         command = add(stage, text)
+        command.usage = f"malmungchi {stage} --input URL --output URL [settings] [Beam's options]"
         command.add_argument("--input", action="append", required=True, metavar="URL",
                              help="file or glob, anywhere fsspec reaches; give it again for more")  # fmt: skip
         command.add_argument("--output", required=True, metavar="URL", help="folder of the release")
@@ -75,15 +78,10 @@ def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config)
         if arguments.dry_run:
             print(dry_run(job))
             return 0
-        if arguments.command == "build":
-            display.finish(build(job, arguments.restart), job.output)
-            return 0
-        job.prepare()
-        refined = job.refine()
-        if arguments.command == "deduplicate":
-            job.deduplicate(refined)
-        elif arguments.command == "publish":
-            display.finish(job.publish(refined, job.deduplicate(refined)), job.output)
+        until = "publish" if arguments.command == "build" else arguments.command
+        manifest = build(job, arguments.restart, until)
+        if manifest is not None:
+            display.finish(manifest, job.output, job.reused)
     return 0
 
 
@@ -114,11 +112,14 @@ def _run(argv: Sequence[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code. What a user can mend is said in one line, without a traceback."""
     quiet()
+    stop.listen()
     try:
         return _run(sys.argv[1:] if argv is None else argv)
-    except KeyboardInterrupt:
-        print("malmungchi: stopped; what is finished is kept, start the same command again to go on", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, stop.Stopped) else stop.Stopped()
+        print(f"malmungchi: {stopped}", file=sys.stderr, flush=True)
+        scratch.remove()
+        os._exit(stopped.code)  # threads of Beam may be in the middle of a task, and an exit would wait for them
     except BrokenPipeError:
         return 141
     except (ConfigError, ValueError, OSError, RuntimeError) as error:

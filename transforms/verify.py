@@ -11,6 +11,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from schemas.chunk import concat
 from schemas.config import Deduplicate, Fingerprint
 from schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout
 from schemas.work import Slice
@@ -24,6 +25,9 @@ from transforms.task import Regroup, RunTasks
 # again for the index. Components that need more are walked in windows.
 WINDOW_BYTES = 32 << 20
 
+# Text that is gathered before it is written.
+_SEGMENT_BYTES = 32 << 20
+
 
 @dataclasses.dataclass(frozen=True)
 class GatherWanted:
@@ -35,16 +39,27 @@ class GatherWanted:
     def __call__(self, partition: int, parts: dict[str, list[Slice]], segments: Segments) -> dict[str, Any]:
         wanted = read_slices(parts["wanted"], self.staging, WANTED).sort_by("ordinal").combine_chunks()
         ordinal, component = wanted["ordinal"].to_numpy(), wanted["component"].to_numpy()
+        held: list[pa.RecordBatch] = []
+        size = 0
         for part in in_order(parts["rows"]):
             rows = read_slice(part, self.staging, STAGED)
             at = np.searchsorted(ordinal, rows["ordinal"].to_numpy())
             at[at == len(ordinal)] = 0
             mask = ordinal[at] == rows["ordinal"].to_numpy()
             found = rows.select(["ordinal", "text"]).filter(pa.array(mask))
-            root = component[at[mask]]
-            batch = pa.RecordBatch.from_arrays([found["ordinal"], pa.array(root), found["text"]], schema=TEXT)
-            segments.scatter("texts", batch, component_group(root, self.layout), compress=True)
+            root = pa.array(component[at[mask]])
+            held.append(pa.RecordBatch.from_arrays([found["ordinal"], root, found["text"]], schema=TEXT))
+            size += held[-1].nbytes
+            # Few large segments: one for each pair of a slice and a component's group would be millions.
+            if size >= _SEGMENT_BYTES:
+                self._scatter(held, segments)
+                held, size = [], 0
+        self._scatter(held, segments)
         return {"wanted": len(ordinal)}
+
+    def _scatter(self, held: list[pa.RecordBatch], segments: Segments) -> None:
+        batch = concat(held, TEXT)
+        segments.scatter("texts", batch, component_group(batch["component"].to_numpy(), self.layout), compress=True)
 
 
 def _windows(size: np.ndarray, component: np.ndarray) -> Iterator[np.ndarray]:
