@@ -63,8 +63,7 @@ def floor(files: list[str], folder: str) -> float:
     start = time.process_time()
     for number, file in enumerate(files):
         schema = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "source", "license")])
-        with pq.ParquetWriter(f"{folder}/{number}.parquet", schema, compression="zstd", compression_level=3,
-                              use_dictionary=["source", "license"]) as writer:  # fmt: skip
+        with pq.ParquetWriter(f"{folder}/{number}.parquet", schema, compression="zstd", compression_level=3) as writer:
             for rows in _lines(file):
                 columns = {name: [row.get(name) for row in rows] for name in schema.names}
                 writer.write_table(pa.table(columns, schema))

@@ -6,13 +6,13 @@ import dataclasses
 import os
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from pipelines import inventory, runner, worker
+from pipelines import inventory, lock, runner, scratch, stop, worker
 from pipelines.card import card
 from pipelines.deduplicate import deduplicate
 from pipelines.display import Display
@@ -22,9 +22,20 @@ from pipelines.refine import refine
 from schemas.plan import Plan
 from schemas.release import CARD, FOLDERS, MANIFEST, SCHEMA_VERSION, Manifest
 from transforms import storage, task
+from transforms.exchange import DamagedError
 from transforms.publish import Shard, pack
 
 PLAN = "plan.json"
+
+# Inside the output: the staging area unless another is named, and in any case the mark of an unfinished job.
+HOME = "_staging"
+
+# Times that the file of one task is made anew before something must be wrong with the disk.
+REPAIRS = 3
+
+DEDUPLICATE = ("candidates", "components", "exact", "texts", "verified")
+
+T = TypeVar("T")
 
 # Below this much input, the start of worker processes costs more than they save.
 _IN_PROCESS_BYTES = 24 << 20
@@ -48,11 +59,14 @@ class Job:
     output: str
     arguments: Sequence[str] = ()
     display: Display = dataclasses.field(default_factory=lambda: Display(quiet=True))
+    # Finished tasks of an earlier attempt, and in the end what they were, in words.
+    _reused: set[str] = dataclasses.field(default_factory=set)
+    reused: str = ""
 
     @property
     def staging(self) -> str:
         """Where intermediate files go."""
-        return self.plan.config.execution.staging or storage.join(self.output, "_staging")
+        return self.plan.config.execution.staging or storage.join(self.output, HOME)
 
     @property
     def workers(self) -> int:
@@ -62,53 +76,122 @@ class Job:
             return asked
         return os.cpu_count() or 1
 
+    @property
+    def homes(self) -> list[str]:
+        """The folders that this job takes possession of: its staging area, and the output."""
+        return sorted({self.staging, storage.join(self.output, HOME)})
+
     def run(self, build: Any) -> None:
         """Runs one pipeline of the job."""
-        runner.run(build, self.arguments, self.workers)
+        runner.run(build, self.arguments, self.workers, self.plan.config.execution.stall_seconds)
 
-    # ---- the stages, each of which skips what is done
+    # ---- possession of output and staging area
 
-    def prepare(self) -> Manifest | None:
-        """Takes possession of output and staging; the manifest if this very release is there already.
+    def examine(self, restart: bool = False) -> Manifest | None:
+        """The manifest if this very release is there already, None if there is work to do. Writes nothing.
 
-        Raises OutputError when the output holds something else, or the staging area another job.
+        Raises OutputError when the output holds something else, or the staging area another job; with `restart`,
+        an unfinished job of ours is no hindrance, whatever it was.
         """
         manifest_uri = storage.join(self.output, MANIFEST)
         if storage.exists(manifest_uri):
-            manifest = Manifest.from_json(storage.read_bytes(manifest_uri))
+            try:
+                manifest = Manifest.from_json(storage.read_bytes(manifest_uri))
+            except ValueError as error:
+                raise OutputError(f"{manifest_uri}: {error}; choose another --output, or remove this one") from error
             same = manifest.config_digest == self.plan.config.digest()
             if same and [file.name for file in self.plan.files] == [file.name for file in manifest.inputs]:
                 return manifest
             raise OutputError(f"{self.output} holds a release of other inputs or settings; choose another --output")
-        plan_uri = storage.join(self.staging, PLAN)
-        if storage.exists(plan_uri):
-            before = Plan.from_json(storage.read_bytes(plan_uri))
-            if before.digest() != self.plan.digest():
-                changes = "; ".join(self.plan.differences(before))
-                raise OutputError(
-                    f"{self.staging} holds an unfinished job that differs: {changes}. Start it again as it was, or "
-                    "use --restart to throw away what it has done"
-                )
-            return None
-        foreign = [name for name in storage.names(self.output) if name not in (*FOLDERS, CARD, "_staging")]
-        if foreign:
-            raise OutputError(f"{self.output} is not empty ({foreign[0]}, …); choose a new folder as --output")
-        storage.write_bytes(plan_uri, self.plan.to_json())
+        own = storage.join(self.output, HOME)
+        if not self._is_ours(own, restart):
+            _need_empty(self.output, (HOME,), "--output")
+            _need_empty(own, (lock.NAME, PLAN), "--output")
+        if self.staging != own and not self._is_ours(self.staging, restart):
+            _need_empty(self.staging, (lock.NAME, PLAN), "--staging")
         return None
+
+    def _is_ours(self, home: str, restart: bool) -> bool:
+        """Whether a folder holds the plan of an unfinished job. Raises OutputError if that is another job."""
+        uri = storage.join(home, PLAN)
+        if not storage.exists(uri):
+            return False
+        if restart:
+            return True
+        try:
+            before = Plan.from_json(storage.read_bytes(uri))
+        except (ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{uri} is damaged; use --restart to begin anew") from error
+        if before.digest() != self.plan.digest():
+            changes = "; ".join(self.plan.differences(before))
+            raise OutputError(
+                f"{home} holds an unfinished job that differs: {changes}. Start it again as it was, or "
+                "use --restart to throw away what it has done"
+            )
+        return True
+
+    def begin(self, restart: bool) -> None:
+        """Makes output and staging area ready: throws away what killed writers left, and says whose they are.
+
+        With `restart`, throws away all that an unfinished job has done. The locks are held.
+        """
+        if restart:
+            if storage.exists(storage.join(self.output, HOME, PLAN)):
+                for name in (*FOLDERS, CARD):
+                    storage.remove(storage.join(self.output, name))
+            for home in self.homes:
+                if storage.exists(storage.join(home, PLAN)):
+                    self._clear(home)
+        for folder in ("", *FOLDERS):
+            storage.remove_parts(storage.join(self.output, folder))
+        for home in self.homes:
+            for folder in ("", *task.STAGES, task.BLOCKS):
+                storage.remove_parts(storage.join(home, folder))
+            if not storage.exists(storage.join(home, PLAN)):
+                storage.write_bytes(storage.join(home, PLAN), self.plan.to_json())
+        self._reused = {name for stage in task.STAGES for name in task.tasks(self.staging, stage)}
+
+    def _clear(self, home: str) -> None:
+        names = [name for name in storage.names(home) if name != lock.NAME]
+        for name in sorted(names, key=lambda name: name == PLAN):  # the plan last: it says that the rest is ours
+            storage.remove(storage.join(home, name))
+
+    def end(self) -> None:
+        """Removes the intermediate files, also those of an attempt that was killed after its manifest was written."""
+        if not self.plan.config.execution.keep_staging:
+            for home in self.homes:
+                if home != self.staging or self._is_ours(home, restart=True):
+                    self._clear(home)
+
+    # ---- the stages, each of which skips what is done
+
+    def _stage(self, name: str, expected_bytes: int, check: Callable[[], T], build: Callable[[Any], Any]) -> T:
+        """What `check` finds; if work is missing, what it finds after a run of the pipeline."""
+        with self.display.stage(name, expected_bytes):
+            try:
+                return check()
+            except inventory.IncompleteError:
+                self.run(build)
+                return check()
 
     def refine(self) -> inventory.Refined:
         """Runs refine and checks what it left."""
-        with self.display.stage("refine", self.plan.input_bytes):
-            self.run(lambda root: refine(root, self.plan, self.staging))
-            return inventory.refined(self.plan, self.staging)
+        return self._stage(
+            "refine",
+            self.plan.input_bytes,
+            lambda: inventory.refined(self.plan, self.staging),
+            lambda root: refine(root, self.plan, self.staging),
+        )
 
     def deduplicate(self, refined: inventory.Refined) -> inventory.Deduplicated:
         """Runs deduplicate and checks what it left."""
-        with self.display.stage("deduplicate", 0):
-            settings = self.plan.config.deduplicate
-            if refined.tasks and (settings.exact or settings.near):
-                self.run(lambda root: deduplicate(root, self.plan, self.staging, refined.tasks))
-            return inventory.deduplicated(self.plan, self.staging, refined.tasks)
+        chunks = list(refined.tasks)
+        return self._stage(
+            "deduplicate",
+            0,
+            lambda: inventory.deduplicated(self.plan, self.staging, chunks),
+            lambda root: deduplicate(root, self.plan, self.staging, chunks),
+        )
 
     def publish(self, refined: inventory.Refined, deduplicated: inventory.Deduplicated) -> Manifest:
         """Runs publish, checks all counts, and writes the manifest: from then on the release exists."""
@@ -116,19 +199,66 @@ class Job:
         shards = pack((refined.bytes - deduplicated.dropped_bytes).tolist(), kept.tolist(), self.plan.config.shards)
         # Partitions of which nothing is kept still have dropped documents for the ledger.
         shards = _with_dropped(shards, refined.kept)
-        tasks = refined.tasks + deduplicated.tasks
-        with self.display.stage("publish", int(refined.bytes.sum())):
-            if shards or refined.reject_partitions:
-                self.run(
-                    lambda root: publish(
-                        root, self.plan, self.staging, self.output, tasks, shards, refined.reject_partitions
-                    )
-                )
-            published = inventory.published(self.staging, shards, refined.reject_partitions)
+        tasks = [*refined.tasks, *deduplicated.tasks]
+        rejects = refined.reject_partitions
+        published = self._stage(
+            "publish",
+            int(refined.bytes.sum()),
+            lambda: inventory.published(self.staging, self.output, shards, rejects),
+            lambda root: publish(root, self.plan, self.staging, self.output, tasks, shards, rejects),
+        )
         manifest = make_manifest(self.plan, refined, published)
+        self.reused = self._words(refined)
         storage.write_bytes(storage.join(self.output, CARD), card(manifest).encode())
         storage.write_bytes(storage.join(self.output, MANIFEST), manifest.to_json(), durable=True)
         return manifest
+
+    def stages(self, until: str) -> Manifest | None:
+        """Runs all stages as far as `until`, and those from the first again when a staged file is found damaged.
+
+        Only the task that made the file is done again: the records of all others stand. The file of one task is made
+        at most `REPAIRS` times anew. The manifest, if publish was among them.
+        """
+        repairs: Counter[str] = Counter()
+        while True:
+            try:
+                refined = self.refine()
+                if until == "refine":
+                    return None
+                deduplicated = self.deduplicate(refined)
+                return self.publish(refined, deduplicated) if until == "publish" else None
+            except DamagedError as error:
+                name = task.undo(self.staging, error.uri)
+                repairs[name] += 1
+                if repairs[name] > REPAIRS:
+                    raise
+                self._reused &= {name for stage in task.STAGES for name in task.tasks(self.staging, stage)}
+                self.display.say(f"{error}; doing {name} again")
+
+    # ---- what is said of finished work
+
+    def finished(self) -> str:
+        """In words, what is finished at this moment."""
+        counts = {stage: len(task.tasks(self.staging, stage)) for stage in task.STAGES}
+        return ", ".join(f"{stage} {count}" for stage, count in counts.items() if count) or "none"
+
+    def _words(self, refined: inventory.Refined) -> str:
+        if not self._reused:
+            return ""
+        chunks = self._reused & refined.tasks.keys()
+        documents = sum(refined.tasks[name] for name in chunks)
+        words = [f"{len(chunks)} of {len(refined.tasks)} chunks ({documents:,} rows)"]
+        for what, stages in (("tasks of deduplicate", DEDUPLICATE), ("files of publish", ("publish",))):
+            names = {name for stage in stages for name in task.tasks(self.staging, stage)}
+            words.append(f"{len(names & self._reused)} of {len(names)} {what}")
+        return ", ".join(words)
+
+
+def _need_empty(folder: str, allowed: tuple[str, ...], option: str) -> None:
+    """Raises OutputError if there is more in a folder than names that begin as allowed."""
+    foreign = [name for name in storage.names(folder) if not name.startswith(allowed)]
+    if foreign:
+        raise OutputError(f"{folder} is not empty ({foreign[0]}, …); choose a new folder as {option}")
 
 
 def _with_dropped(shards: list[Shard], kept: np.ndarray) -> list[Shard]:
@@ -195,12 +325,6 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
     )
 
 
-def reused(staging: str) -> int:
-    """Finished tasks that an earlier attempt left."""
-    stages = ("cut", "refine", "candidates", "components", "exact", "texts", "verified", "publish")
-    return sum(len(task.tasks(staging, stage)) for stage in stages)
-
-
 def dry_run(job: Job) -> str:
     """The plan in words: inputs, bytes, work items, shards, settings, expected memory."""
     plan = job.plan
@@ -226,26 +350,45 @@ def dry_run(job: Job) -> str:
     return "\n".join(lines)
 
 
-def build(job: Job, restart: bool = False) -> Manifest:
-    """Runs a job to its end. Raises InputError, OutputError, StageError, WorkerDiedError, IncompleteError."""
+def build(job: Job, restart: bool = False, until: str = "publish") -> Manifest | None:
+    """Runs a job to its end, or as far as a stage; the manifest, once there is one.
+
+    Raises InputError, OutputError, LockedError, StorageError, StageError, WorkerDiedError, IncompleteError and
+    DamagedError, after each of which the same call goes on with what is finished; and Stopped.
+    """
     if not job.plan.files:
         raise InputError("no input")
-    if restart and not storage.exists(storage.join(job.output, MANIFEST)):
-        for folder in (job.staging, *(storage.join(job.output, name) for name in FOLDERS)):
-            storage.remove(folder)
-    if job.workers and not runner.runner_name(job.arguments):
-        worker.prepare()
-    done = job.prepare()
-    if done is not None:
+    done = job.examine(restart)
+    if done is not None and not any(storage.names(home) for home in job.homes):
         job.display.say(f"{job.output} holds this release already")
         return done
-    left = reused(job.staging)
-    if left:
-        job.display.say(f"going on with an earlier attempt: {left} finished tasks are kept")
-    refined = job.refine()
-    manifest = job.publish(refined, job.deduplicate(refined))
-    if not job.plan.config.execution.keep_staging:
-        storage.remove(job.staging)
+    held = lock.Lock(job.homes, job.display.say)
+    try:
+        with held:
+            return _run(job, restart, until)
+    except KeyboardInterrupt as error:
+        if held.lost:
+            raise lock.LockedError("another job has taken over this output, so this one has stopped") from None
+        if isinstance(error, stop.Stopped):
+            error.kept = f"finished tasks are kept ({job.finished()})"
+        raise
+
+
+def _run(job: Job, restart: bool, until: str) -> Manifest | None:
+    """Runs a job of which the locks are held."""
+    scratch.make()
+    if job.workers and not runner.runner_name(job.arguments):
+        worker.prepare()
+    manifest = job.examine(restart)  # what was seen before may have changed until the locks were held
+    if manifest is not None:
+        job.display.say(f"{job.output} holds this release already")
+    else:
+        job.begin(restart)
+        if count := len(job._reused):
+            job.display.say(f"going on with an earlier attempt: {count} finished tasks are kept")
+        manifest = job.stages(until)
+    if manifest is not None:
+        job.end()
     return manifest
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -32,16 +30,13 @@ class Display:
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
-        self._folder = tempfile.TemporaryDirectory(prefix="malmungchi-")
-        os.environ[progress.FOLDER] = self._folder.name
         self.seconds: dict[str, float] = {}
 
     def __enter__(self) -> Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.environ.pop(progress.FOLDER, None)
-        self._folder.cleanup()
+        """Nothing is left open."""
 
     def say(self, text: str) -> None:
         """One plain line."""
@@ -51,37 +46,41 @@ class Display:
     @contextmanager
     def stage(self, name: str, expected_bytes: int) -> Iterator[None]:
         """Shows a stage's progress until the block ends; `expected_bytes` is about what will pass through it."""
-        stop = threading.Event()
+        stop, failed = threading.Event(), threading.Event()
         show = self._bar if self._stream.isatty() else self._lines
-        thread = threading.Thread(target=show, args=(name, expected_bytes, stop), daemon=True)
+        thread = threading.Thread(target=show, args=(name, expected_bytes, stop, failed), daemon=True)
         start = time.monotonic()
         if not self._quiet:
             thread.start()
         try:
             yield
+        except BaseException:
+            failed.set()
+            raise
         finally:
             self.seconds[name] = time.monotonic() - start
             stop.set()
             if not self._quiet:
                 thread.join()
 
-    def _lines(self, name: str, expected: int, stop: threading.Event) -> None:
+    def _lines(self, name: str, expected: int, stop: threading.Event, failed: threading.Event) -> None:
         start = time.monotonic()
         while not stop.wait(_LINE_SECONDS):
-            documents, size = progress.totals(self._folder.name)[name]
+            documents, size = progress.totals()[name]
             passed = time.monotonic() - start
             left = f", about {passed * (expected - size) / size:.0f} s left" if 0 < size < expected else ""
             self.say(f"{name}: {documents:,} documents, {human(size)}, {human(size / passed)}/s{left}")
-        self.say(f"{name}: {self._summary(name)}")
+        if not failed.is_set():
+            self.say(f"{name}: {self._summary(name)}")
 
     def _summary(self, name: str) -> str:
-        documents, size = progress.totals(self._folder.name)[name]
+        documents, size = progress.totals()[name]
         seconds = self.seconds[name]
         if not documents:
             return f"done in {seconds:.1f} s"
         return f"{documents:,} documents, {human(size)} in {seconds:.1f} s ({human(size / seconds)}/s)"
 
-    def _bar(self, name: str, expected: int, stop: threading.Event) -> None:
+    def _bar(self, name: str, expected: int, stop: threading.Event, failed: threading.Event) -> None:
         columns = (
             TextColumn("{task.description:<12}"),
             BarColumn(),
@@ -93,14 +92,16 @@ class Display:
             task = bar.add_task(name, total=expected or None, detail="")
             start = time.monotonic()
             while not stop.wait(_BAR_SECONDS):
-                documents, size = progress.totals(self._folder.name)[name]
+                documents, size = progress.totals()[name]
                 speed = human(size / (time.monotonic() - start))
                 bar.update(task, completed=size, detail=f"{documents:,} documents  {speed}/s")
-            total = progress.totals(self._folder.name)[name][1] or 1
+            if failed.is_set():
+                return
+            total = progress.totals()[name][1] or 1
             bar.update(task, completed=total, total=total, detail=self._summary(name))
 
-    def finish(self, manifest: Manifest, output: str) -> None:
-        """The closing table: in, kept, rejected by reason, and the time of each step."""
+    def finish(self, manifest: Manifest, output: str, reused: str = "") -> None:
+        """The closing table: in, kept, rejected by reason, and the time of each step; what an earlier attempt did."""
         if self._quiet:
             return
         counts = manifest.counts
@@ -122,6 +123,8 @@ class Display:
         shards = sum(file.path.startswith("data/") for file in manifest.files)
         text = sum(file.text_bytes for file in manifest.files)
         console.print(f"{human(text)} of text in {shards} shards; {times}")
+        if reused:
+            console.print(f"reused from an earlier attempt: {reused}", soft_wrap=True)
         for warning in manifest.warnings:
             console.print(f"warning: {warning}", style="yellow")
         console.print(f"release: {output}\nsummary: {output}/README.md, {output}/manifest.json")

@@ -11,24 +11,25 @@ import numpy as np
 from pipelines.refine import cut_task, finished_chunks, items_of
 from schemas.plan import Plan
 from schemas.release import File, Input
-from transforms import task
+from transforms import storage, task
 from transforms.publish import Shard
 
 
 class IncompleteError(RuntimeError):
-    """A stage ended without having done all of its work."""
+    """Not all work of a stage is done."""
 
 
 def _missing(stage: str, what: list[str]) -> IncompleteError:
     names = ", ".join(what[:5]) + (f" and {len(what) - 5} more" if len(what) > 5 else "")
-    return IncompleteError(f"{stage} ended without {names}; start the same command again to do only that")
+    return IncompleteError(f"{stage}: {names} not done; start the same command again to do only that")
 
 
 @dataclasses.dataclass(frozen=True)
 class Refined:
-    """What refine left. `kept` and `bytes` are by partition, `rejected` is (step, rule, language, source) -> count."""
+    """What refine left. `tasks` are the finished chunks and the rows each has read; `kept` and `bytes` are by
+    partition, `rejected` is (step, rule, language, source) -> count."""
 
-    tasks: list[str]
+    tasks: dict[str, int]
     inputs: list[Input]
     kept: np.ndarray
     bytes: np.ndarray
@@ -40,15 +41,16 @@ class Refined:
 def refined(plan: Plan, staging: str) -> Refined:
     """Raises IncompleteError when a file is not cut, or a work item not staged."""
     missing: list[str] = []
-    tasks: list[str] = []
+    tasks: dict[str, int] = {}
     inputs: list[Input] = []
     kept = np.zeros(plan.layout.partitions, np.int64)
     size = np.zeros(plan.layout.partitions, np.int64)
     rejected: dict[tuple[str, str, str, str], int] = defaultdict(int)
     languages: dict[str, int] = defaultdict(int)
     reject_partitions: set[int] = set()
+    cut = set(task.tasks(staging, "cut"))  # a new job asks the store once, not once for each file
     for file in plan.files:
-        record = task.load(staging, cut_task(file))
+        record = task.load(staging, cut_task(file)) if cut_task(file) in cut else None
         if record is None:
             missing.append(f"input {file.name!r}")
             continue
@@ -59,7 +61,7 @@ def refined(plan: Plan, staging: str) -> Refined:
                 missing.append(f"item {item.id} of {file.name!r}")
                 continue
             for chunk in chunks:
-                tasks.append(chunk.task)
+                tasks[chunk.task] = chunk.counts["kept"] + sum(count for *_, count in chunk.counts["rejected"])
                 digest = digest or chunk.counts["digest"]
                 size += np.array(chunk.counts["bytes"])
                 for partition, part in chunk.channel("rows"):
@@ -86,15 +88,8 @@ class Deduplicated:
 
 def _needed(staging: str, tasks: list[str], channels: tuple[str, ...]) -> set[int]:
     return {
-        partition for name in tasks for channel, partition, _ in _record(staging, name).slices if channel in channels
+        partition for name in tasks for channel, partition, _ in task.need(staging, name).slices if channel in channels
     }
-
-
-def _record(staging: str, name: str) -> task.Record:
-    record = task.load(staging, name)
-    if record is None:
-        raise _missing("the job", [name])
-    return record
 
 
 # Each stage of deduplication has a task for each partition in which the stages before left slices of a channel.
@@ -120,7 +115,7 @@ def deduplicated(plan: Plan, staging: str, chunks: list[str]) -> Deduplicated:
     dropped = np.zeros(plan.layout.partitions, np.int64)
     size = np.zeros(plan.layout.partitions, np.int64)
     for name in tasks:
-        counts: dict[str, Any] = _record(staging, name).counts
+        counts: dict[str, Any] = task.need(staging, name).counts
         dropped += np.array(counts["dropped"])
         size += np.array(counts["dropped_bytes"])
     return Deduplicated(tasks, dropped, size)
@@ -136,19 +131,26 @@ class Published:
     dropped: dict[tuple[str, str], int]
 
 
-def published(staging: str, shards: list[Shard], reject_partitions: list[int]) -> Published:
-    """Raises IncompleteError when a shard or a file of rejects is missing."""
+def published(staging: str, output: str, shards: list[Shard], reject_partitions: list[int]) -> Published:
+    """Raises IncompleteError when a shard or a file of rejects is missing. A task whose files are not there, or not as
+    long as they were written, counts as unfinished from then on."""
     names = [f"publish/shard-{shard.index:06d}" for shard in shards]
     names += [f"publish/rejects-{index:06d}" for index in range(len(reject_partitions))]
-    missing = set(names) - set(task.tasks(staging, "publish"))
-    if missing:
-        raise _missing("publish", sorted(missing))
+    done = set(task.tasks(staging, "publish"))
+    records = {name: task.load(staging, name) for name in names if name in done}
+    for name, record in records.items():
+        if record is not None and not _stands(output, record):
+            task.undo(staging, f"{name}.arrow")
+            records[name] = None
+    whole = [record for name in names if (record := records.get(name)) is not None]
+    if len(whole) < len(names):
+        raise _missing("publish", [name for name in names if records.get(name) is None])
     files: list[File] = []
     sources: dict[str, int] = defaultdict(int)
     languages: dict[str, int] = defaultdict(int)
     dropped: dict[tuple[str, str], int] = defaultdict(int)
-    for name in names:
-        counts = _record(staging, name).counts
+    for record in whole:
+        counts = record.counts
         files += [File(**file) for file in counts["files"]]
         for source, count in counts.get("sources", {}).items():
             sources[source] += count
@@ -158,3 +160,8 @@ def published(staging: str, shards: list[Shard], reject_partitions: list[int]) -
             dropped[rule, source] += count
     files.sort(key=lambda file: file.path)
     return Published(files, dict(sources), dict(languages), dict(dropped))
+
+
+def _stands(output: str, record: task.Record) -> bool:
+    """Whether the files that a task published are there, as long as they were written."""
+    return all(storage.size(storage.join(output, file["path"])) == file["bytes"] for file in record.counts["files"])

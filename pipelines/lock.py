@@ -55,9 +55,8 @@ class Owner:
 
 
 def _host() -> str:
-    with contextlib.suppress(OSError):
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
     return f"{socket.gethostname()}/{psutil.boot_time():.0f}"
 
 

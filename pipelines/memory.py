@@ -10,6 +10,14 @@ import pyarrow as pa
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's mallopt
 
 
+def give_back() -> None:
+    """Gives what has been freed back to the system, once: before a process with a kept heap is forked."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):
+            libc.malloc_trim(0)
+
+
 def keep_heap() -> None:
     """Lets the C library keep what is freed, and Arrow take its memory from there.
 

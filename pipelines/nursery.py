@@ -3,20 +3,28 @@
 No thread may be left running here, since a fork would not copy it.
 """
 
+# ruff: noqa: E402 (what is imported first decides what Beam logs when it is)
 from __future__ import annotations
 
+import gc
 import os
+
+from pipelines import stop
+from pipelines.logs import quiet
+
+stop.ignore()  # the launcher decides when a job stops
+quiet()  # before Beam is imported
 
 from apache_beam.runners.worker import sdk_worker_main  # noqa: F401 (workers need it)
 
-from pipelines.logs import quiet
-from pipelines.memory import keep_heap
+from pipelines.memory import give_back, keep_heap
 from pipelines.preload import preload
 from transforms import progress
 from transforms.language import load_detector
 
 os.environ.pop(progress.FOLDER, None)  # what is loaded here is nobody's progress
-quiet()
 keep_heap()
 preload()
 load_detector()
+gc.collect()
+give_back()

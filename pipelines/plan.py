@@ -84,6 +84,7 @@ def _matches(folder: str, parts: Sequence[str], above: frozenset[str]) -> Iterat
     """
     part, rest = parts[0], parts[1:]
     if part == "**":
+        above |= {os.path.realpath(folder)}
         yield from _matches(folder, rest or ["*"], above)
     elif not _wild(part):
         place = posixpath.join(folder, part)
@@ -96,9 +97,8 @@ def _matches(folder: str, parts: Sequence[str], above: frozenset[str]) -> Iterat
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         if part == "**":
-            real = os.path.realpath(entry.path)
-            if entry.is_dir() and real not in above:
-                yield from _matches(entry.path, parts, above | {real})
+            if entry.is_dir() and os.path.realpath(entry.path) not in above:
+                yield from _matches(entry.path, parts, above)
         elif fnmatch.fnmatchcase(entry.name, part):
             if not rest:
                 yield entry.path
@@ -111,7 +111,11 @@ def _glob(fs: Any, path: str) -> dict[str, dict[str, Any]]:
     if not storage.is_local(fs):
         return {place: info for place, info in fs.glob(path, detail=True).items() if info["type"] != "directory"}
     root = _root(path)
-    found = _matches(root or "/", path.removeprefix(root).strip("/").split("/"), frozenset()) if os.path.isdir(root or "/") else ()
+    found = (
+        _matches(root or "/", path.removeprefix(root).strip("/").split("/"), frozenset())
+        if os.path.isdir(root or "/")
+        else ()
+    )
     return {place: _info(fs, place) for place in found if not os.path.isdir(place)}
 
 

@@ -6,9 +6,14 @@ FnApiRunner, in this process for small inputs, otherwise with worker processes o
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import logging
+import os
+import re
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,15 +23,22 @@ from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
-from pipelines import worker
+from pipelines import stop, worker
+from transforms import progress
+from transforms.exchange import damaged
 
 LOCAL = ("DirectRunner", "FnApiRunner", "")
 
+# Set in the environment, it shows all of an error, document text included.
+TRACEBACK = "MALMUNGCHI_TRACEBACK"
+
 _POLL_SECONDS = 0.2
+_LOOK_SECONDS = 5.0
+_IDLE_SHARE = 0.01
 
 
 class WorkerDiedError(RuntimeError):
-    """A worker process ended before its work did."""
+    """A worker process ended before its work did, or does nothing any more."""
 
 
 class StageError(RuntimeError):
@@ -38,17 +50,24 @@ def runner_name(arguments: Sequence[str]) -> str:
     return str(PipelineOptions(list(arguments)).get_all_options(drop_default=True).get("runner", ""))
 
 
-def run(build: Callable[[beam.Pipeline], Any], arguments: Sequence[str] = (), workers: int = 0) -> None:
+def run(
+    build: Callable[[beam.Pipeline], Any],
+    arguments: Sequence[str] = (),
+    workers: int = 0,
+    stall_seconds: float = 0,
+) -> None:
     """Builds a pipeline and runs it to its end, on `workers` local processes (0: in this one) or another runner.
 
-    Raises StageError with the cause when the pipeline fails, and WorkerDiedError within seconds when a local worker
-    is killed (Beam itself would wait for ever).
+    Raises StageError with the cause when the pipeline fails, DamagedError when that is a damaged staged file, and
+    WorkerDiedError within seconds when a local worker is killed (Beam itself would wait for ever), or when none of
+    them has done anything for `stall_seconds` (0: never).
     """
     options = PipelineOptions(list(arguments))
     if runner_name(arguments) not in LOCAL:
         pipeline = beam.Pipeline(options=options)
         build(pipeline)
-        pipeline.run().wait_until_finish()
+        with _causes():
+            pipeline.run().wait_until_finish()
         return
     if workers:
         options.view_as(DirectOptions).direct_num_workers = workers
@@ -64,7 +83,7 @@ def run(build: Callable[[beam.Pipeline], Any], arguments: Sequence[str] = (), wo
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline)
     if workers:
-        _watched(pipeline)
+        _watched(pipeline, stall_seconds)
     else:
         with _causes():
             pipeline.run()
@@ -72,22 +91,77 @@ def run(build: Callable[[beam.Pipeline], Any], arguments: Sequence[str] = (), wo
 
 @contextlib.contextmanager
 def _causes() -> Iterator[None]:
-    """Beam's errors are tracebacks of several processes; what a user needs is the last line."""
+    """Beam's errors are tracebacks of several processes; what a user needs is their cause, in one line."""
     try:
         yield
-    except (StageError, WorkerDiedError):
-        raise
     except Exception as error:
-        raise StageError(_cause(error)) from error
+        stop.check()
+        raise damaged(str(error)) or StageError(_cause(error)) from error
+
+
+_FRAME = re.compile(
+    r' +File ".*?(?<!apache_beam/)(?P<file>(?:transforms|pipelines|schemas)/[\w/]+\.py)", line (?P<line>\d+)'
+)
+_RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$")
+_OURS = ("transforms.", "pipelines.", "schemas.")
 
 
 def _cause(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line and not line.startswith((" ", "\t"))]
-    lines = [line for line in lines if not line.startswith(("Traceback", "During handling", "The above"))]
-    return lines[-1] if lines else f"{type(error).__name__}: {error}"
+    """What failed in the end, as the text of a traceback tells it.
+
+    Only messages of our own errors and of the operating system are shown: any other may quote a document.
+    """
+    text = str(error) if "Traceback" in str(error) else "".join(traceback.format_exception(error, chain=False))
+    if os.environ.get(TRACEBACK):
+        return text
+    kind = message = place = ""
+    inside = True
+    for line in text.splitlines():
+        if frame := _FRAME.match(line):
+            place = f"{frame['file']}:{frame['line']}"
+        # The line after the frames names the error; what follows it may be the rest of a longer message.
+        if inside and not line.startswith(" ") and (raised := _RAISED.match(line)):
+            kind, message = raised["kind"], raised["message"] or ""
+        inside = line.startswith(" ")
+    message = message.partition(" [while running")[0]
+    if kind.startswith(_OURS):
+        return message
+    known = getattr(builtins, kind, None)
+    if isinstance(known, type) and issubclass(known, OSError):
+        return f"{message}. What is finished is kept: start the same command again to go on"
+    name = kind if isinstance(known, type) or kind.startswith(("pyarrow.", "numpy.")) else "error"
+    return (
+        f"unexpected {name} at {place or 'an unknown place'}. Its message is left out, since it may quote a document; "
+        f"set {TRACEBACK}=1 to see all of it, and please report it"
+    )
 
 
-def _watched(pipeline: beam.Pipeline) -> None:
+class _Stall:
+    """Notices that the workers have done nothing for a while: no report of progress, and next to no CPU time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._looked = self._moved = time.monotonic()
+        self._cpu = self._reports = 0.0
+
+    def check(self) -> None:
+        """Raises WorkerDiedError."""
+        now = time.monotonic()
+        if not self._seconds or now - self._looked < min(_LOOK_SECONDS, self._seconds / 4):
+            return
+        self._looked = now
+        cpu, reports = worker.cpu_seconds(), progress.reported()
+        # Beam's own threads in an idle worker take a thousandth of a core.
+        if reports != self._reports or abs(cpu - self._cpu) > _IDLE_SHARE * self._seconds:
+            self._moved, self._cpu, self._reports = now, cpu, reports
+        if now - self._moved > self._seconds:
+            raise WorkerDiedError(
+                f"the worker processes have done nothing for {self._seconds:.0f} s (execution.stall_seconds), and were "
+                "ended. What is finished is kept: start the same command again to go on"
+            )
+
+
+def _watched(pipeline: beam.Pipeline, stall_seconds: float) -> None:
     """Runs the pipeline in a thread, and watches the worker processes meanwhile."""
     outcome: list[BaseException | None] = []
 
@@ -99,18 +173,22 @@ def _watched(pipeline: beam.Pipeline) -> None:
             outcome.append(error)
 
     thread = threading.Thread(target=drive, name="pipeline", daemon=True)
+    stall = _Stall(stall_seconds)
     try:
         thread.start()
         while not outcome:
             thread.join(_POLL_SECONDS)
-            if not outcome and (codes := worker.dead()):
+            if outcome:
+                break
+            if codes := worker.dead():
                 raise WorkerDiedError(
                     f"a worker process ended in the middle of its work (exit code {codes[0]}); it may have run out of "
                     "memory. What is finished is kept: start the same command again, with fewer --workers if memory "
                     "is short"
                 )
+            stall.check()
     finally:
-        if not outcome:
+        if not outcome or outcome[0] is not None:
             worker.kill()
     if outcome[0] is not None:
         with _causes():

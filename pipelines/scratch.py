@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
+import multiprocessing.util
 import os
 import re
 import shutil
@@ -24,12 +24,14 @@ def folder() -> str:
 def make() -> None:
     """Makes the folder and turns all temporary files of this process and of its children to it."""
     path = folder()
-    if os.path.isdir(path):
-        return
+    if not os.path.isdir(path):
+        os.makedirs(path)
+        # After multiprocessing has removed its own folder in there, which it does at -100 and insists on.
+        multiprocessing.util.Finalize(None, remove, exitpriority=-200)
+        tempfile.tempdir = os.environ["TMPDIR"] = path
     reports = os.path.join(path, "progress")
+    shutil.rmtree(reports, ignore_errors=True)
     os.makedirs(reports)
-    atexit.register(remove)
-    tempfile.tempdir = os.environ["TMPDIR"] = path
     os.environ[progress.FOLDER] = reports
 
 

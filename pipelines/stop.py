@@ -12,7 +12,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _seen: list[int] = []
 
 
-class Stopped(KeyboardInterrupt):  # noqa: N818 (nothing went wrong)
+class Stopped(KeyboardInterrupt):
     """Someone asked the job to stop. `kept` says what is finished."""
 
     def __init__(self, signum: int = signal.SIGINT, kept: str = "what is finished is kept") -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import psutil
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
 from apache_beam.transforms import environments
 from google.protobuf import json_format, text_format
 
+from pipelines import scratch, stop
 from transforms import progress
 
 # Forking needs a parent without threads, which Beam's launcher is not: a server process is forked instead. Where there
@@ -33,6 +37,7 @@ running: list[BaseProcess] = []
 
 def prepare() -> None:
     """Starts the process that workers are forked from; it loads what they need while the launcher goes on."""
+    scratch.make()
     if _FORKS:
         _CONTEXT.set_forkserver_preload(["pipelines.nursery"])
         forkserver.ensure_running()
@@ -43,7 +48,7 @@ def _work(control: str, worker_id: str, options: str, progress_folder: str) -> N
     if sys.platform == "linux":
         # Whoever kills the launcher ends its fork server, and with it the workers.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides when a job stops
+    stop.ignore()  # the launcher decides when a job stops
     if progress_folder:
         os.environ[progress.FOLDER] = progress_folder
     from pipelines.logs import quiet
@@ -100,7 +105,8 @@ class _Handler(GrpcWorkerHandler):
         self._process.join(_STOP_SECONDS)
         if self._process.exitcode is None:
             self._process.kill()
-        running.remove(self._process)
+        with contextlib.suppress(ValueError):  # killed meanwhile
+            running.remove(self._process)
 
 
 WorkerHandler.register_environment(_URN, bytes)(_Handler)
@@ -111,8 +117,21 @@ def dead() -> list[int]:
     return [process.exitcode for process in running if process.exitcode]
 
 
+def cpu_seconds() -> float:
+    """CPU time that the workers have used so far."""
+    total = 0.0
+    for process in running:
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(process.pid).cpu_times()
+            total += times.user + times.system
+    return total
+
+
 def kill() -> None:
-    """Ends all workers at once."""
+    """Ends all workers at once. Beam's threads that lose theirs would each print a traceback."""
+    threading.excepthook = lambda _: None
     for process in running:
         process.kill()
+    for process in running:
+        process.join(_STOP_SECONDS)
     running.clear()

@@ -215,9 +215,11 @@ class Execution:
     chunk_bytes: int = setting(16 << 20, "bytes of input in a chunk and a work item, about")
     staging: str = setting("", "where intermediate files go; empty: a folder inside the output")
     keep_staging: bool = setting(False, "leave the intermediate files when done")
+    stall_seconds: int = setting(300, "a local worker pool that does nothing for so long is given up; 0: never")
 
     def __post_init__(self) -> None:
         _require(self.workers >= 0, "execution.workers", self.workers, "0 or more")
+        _require(self.stall_seconds >= 0, "execution.stall_seconds", self.stall_seconds, "0 or more")
         _require(
             1 << 12 <= self.chunk_bytes <= 64 << 20,
             "execution.chunk_bytes",

@@ -1,4 +1,4 @@
-"""Input that nobody should have to read: each file ends in the right rows and rejects, or in an error before any work."""
+"""Hostile input: every file ends in the right rows and rejects, or in an error before any work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable
@@ -34,8 +33,8 @@ from schemas.config import Config, Execution, Read
 from schemas.release import Manifest
 from tests import corpus
 from tests.conftest import ROOT
+from tests.test_read import read, whole
 from transforms import storage
-from transforms.columns import ColumnsError
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gz": lambda data: gzip.compress(data, mtime=0),
@@ -135,7 +134,8 @@ LINES: dict[str, tuple[bytes, list[int], list[tuple[int, str]]]] = {
     ),
     "mixed-types.jsonl": (
         rows(1, id=1) + rows(1, id={"a": 1}, url=[2], source=True, license=1.5, published_at={}) + rows(1, id="x")
-        + b'{"text":1}\n{"text":["a"]}\n{"text":{"a":"b"}}\n{"text":true}\n[1]\n"text"\n3\nnull\n{}\n{"text":""}\nNaN\n',
+        + b'{"text":1}\n{"text":["a"]}\n{"text":{"a":"b"}}\n{"text":true}\n'
+        + b'[1]\n"text"\n3\nnull\n{}\n{"text":""}\nNaN\n',
         [1, 2, 3],
         [(4, "wrong_type"), (5, "wrong_type"), (6, "wrong_type"), (7, "wrong_type"), (8, "not_object"),
          (9, "not_object"), (10, "not_object"), (11, "not_object"), (12, "no_text"), (13, "empty_text"),
@@ -220,8 +220,264 @@ def test_all_of_it_in_one_job(inputs: Path, tmp_path: Path, chunk_bytes: int) ->
     expected = {name: (kept, rejects) for name, (_, kept, rejects) in LINES.items()}
     expected |= {f"{name}.parquet": (kept, rejects) for name, (_, kept, rejects) in tables().items()}
     found = fates(tmp_path / "out")
-    assert {item["name"] for item in manifest.inputs} == set(expected)
+    assert {item.name for item in manifest.inputs} == set(expected)
     nothing: tuple[list[int], list[tuple[int, str]]] = ([], [])
     for name, wanted in expected.items():
         assert (name, found.get(name, nothing)) == (name, wanted)
     assert set(found) <= set(expected)
+
+
+# ---- what is said before any work
+
+
+def refused(arguments: list[Any], output: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command line says when it refuses to begin."""
+    code: Any
+    try:
+        code = main(["build", *map(str, arguments), "--output", str(output), "--quiet"])
+    except SystemExit as stopped:
+        code = stopped.code
+    said = capsys.readouterr().err
+    assert code in (1, 2)
+    assert "Traceback" not in said
+    assert not output.exists()
+    return said
+
+
+def test_what_is_no_file_is_said_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "nowhere.jsonl").symlink_to("gone")
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "linked-pipe.jsonl").symlink_to("pipe.jsonl")
+    unreadable = tmp_path / os.fsdecode(b"\xc7\xd1.jsonl")  # CP949
+    unreadable.write_bytes(rows(1))
+    (tmp_path / "other.jsonl").write_bytes(b'{"headline":"a","n":1}\n')
+    pq.write_table(pa.table({"headline": ["a"], "n": [1]}), tmp_path / "other.parquet")
+    (tmp_path / "--quiet.jsonl").write_bytes(rows(1))
+    cases = [
+        ("missing.jsonl", "missing.jsonl: there is no such file"),
+        ("missing*.jsonl", "no file matches"),
+        ("missing/*.jsonl", "no file matches"),
+        ("folder.jsonl", "this is a folder; name its files"),
+        ("nowhere.jsonl", "nowhere.jsonl: this symbolic link leads nowhere"),
+        ("now*.jsonl", "nowhere.jsonl: this symbolic link leads nowhere"),
+        ("loop.jsonl", "loop.jsonl: Too many levels of symbolic links"),
+        ("loo*.jsonl", "loop.jsonl: Too many levels of symbolic links"),
+        ("pipe.jsonl", "pipe.jsonl: this is a pipe"),
+        ("pip*.jsonl", "pipe.jsonl: this is a pipe"),
+        ("linked-pipe.jsonl", "linked-pipe.jsonl: this is a pipe"),
+        (unreadable.name, "\\xc7\\xd1.jsonl: the name is not valid UTF-8; rename the file"),
+        ("?.jsonl", "no file matches"),
+        ("??.jsonl", "\\xc7\\xd1.jsonl: the name is not valid UTF-8"),
+        ("other.jsonl", "other.jsonl: which column is the text? It has: headline, n. Set read.text"),
+        ("other.parquet", "other.parquet: which column is the text? It has: headline, n. Set read.text"),
+    ]
+    for name, words in cases:
+        assert words in refused(["--input", tmp_path / name], tmp_path / "out", capsys), name
+    monkeypatch.chdir(tmp_path)
+    assert "expected one argument" in refused(["--input", "--quiet.jsonl"], tmp_path / "out", capsys)
+    assert [file.name for file in make_plan(["--quiet.jsonl"], Config()).files] == ["--quiet.jsonl"]
+
+
+def test_what_may_not_be_read_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "closed" / "a.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(rows(1))
+
+    def forbid(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "open_input", forbid)
+        with pytest.raises(InputError, match=r"a\.jsonl: no permission to read it"):
+            make_plan([str(path)], Config())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", forbid)
+        with pytest.raises(InputError, match="closed: no permission to read it"):
+            make_plan([str(path.parent / "*.jsonl")], Config())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_the_systems_own_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(rows(1))
+    path.chmod(0)
+    with pytest.raises(InputError, match="no permission"):
+        make_plan([str(path)], Config())
+    tmp_path.chmod(0o100)
+    with pytest.raises(InputError, match="no permission"):
+        make_plan([str(tmp_path / "*.jsonl")], Config())
+    tmp_path.chmod(0o700)
+
+
+def test_links_are_followed_and_no_file_is_read_twice(tmp_path: Path) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "disk").mkdir()
+    for name in ("in/a.jsonl", "in/deep/b.jsonl", "disk/c.jsonl"):
+        (tmp_path / name).write_bytes(rows(1))
+    (tmp_path / "in" / "deep" / "up").symlink_to("..")
+    (tmp_path / "in" / "deep" / "up-again").symlink_to("..")
+    (tmp_path / "in" / "deep" / "self").symlink_to(".")
+    (tmp_path / "in" / "disk").symlink_to("../disk")
+    (tmp_path / "in" / "latest.jsonl").symlink_to("a.jsonl")
+
+    def names(*patterns: str) -> list[str]:
+        return [file.name for file in make_plan([str(tmp_path / pattern) for pattern in patterns], Config()).files]
+
+    assert names("in/**/*.jsonl") == ["a.jsonl", "deep/b.jsonl", "disk/c.jsonl"]
+    assert names("in/*/*.jsonl") == ["deep/b.jsonl", "disk/c.jsonl"]
+    assert names("in/latest.jsonl", "in/a.jsonl") == ["a.jsonl"]
+
+
+# ---- what happens between plan and read
+
+
+@pytest.mark.parametrize("chunk_bytes", [16 << 20, 4 << 10])
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet"])
+def test_a_file_that_changes_stops_the_job(tmp_path: Path, kind: str, chunk_bytes: int) -> None:
+    path = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        pq.write_table(table(50), path, row_group_size=1)
+    else:
+        path.write_bytes(gzip.compress(rows(50)) if kind == "jsonl.gz" else rows(50))
+    config = Config(execution=Execution(chunk_bytes=chunk_bytes))
+    plan = make_plan([str(path)], config)
+    data = path.read_bytes()
+    for number, (change, words) in enumerate(
+        [
+            (lambda: path.write_bytes(data + b"\n"), f"has {len(data) + 1} bytes; when the job was planned it had"),
+            (lambda: (path.write_bytes(data), os.utime(path, (1, 1))), "was written again after the job was planned"),
+            (path.unlink, "was there when the job was planned, and is gone"),
+        ]
+    ):
+        change()
+        output = tmp_path / f"out-{number}"
+        with pytest.raises(StageError, match=words):
+            build(InProcess(plan, str(output)))
+        assert not (output / "manifest.json").exists()
+        assert not (output / "data").exists()
+
+
+# ---- Parquet that says what is not so
+
+
+def varint(number: int) -> bytes:
+    """A number as Thrift's compact protocol has it."""
+    number, out = number << 1, bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def test_a_footer_that_lies(tmp_path: Path) -> None:
+    path, count = tmp_path / "a.parquet", 12_345
+    pq.write_table(pa.table({"text": list(map(str, range(count))), "x": range(count)}), path, use_dictionary=False)
+    data = path.read_bytes()
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    parts = data[start:-8].split(varint(count))
+    assert len(parts) > 4  # rows of the file and of the row group, values of both columns
+    for said in (0, 12_000, 13_000, 1 << 40, (1 << 62) - 1):
+        for mask in itertools.product([count, said], repeat=len(parts) - 1):
+            footer = b"".join(map(b"".join, zip(map(varint, mask), parts[1:], strict=True)))
+            footer = parts[0] + footer
+            path.write_bytes(data[:start] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+            chunks = read(whole(path, "parquet"))
+            kept = [row for chunk in chunks for row in chunk.rows["row"].to_pylist()]
+            assert kept == list(range(1, len(kept) + 1))
+            rejected = [row for chunk in chunks for row in chunk.rejects.to_pylist()]
+            assert {row["rule"] for row in rejected} <= {"corrupt"}
+            assert len(kept) in (count, 0) or rejected or pq.read_metadata(path).num_rows == len(kept)
+
+
+def test_twenty_thousand_row_groups(tmp_path: Path) -> None:
+    count = 20_000
+    pq.write_table(pa.table({"text": [f"{i}번째 글" for i in range(count)]}), tmp_path / "a.parquet", row_group_size=1)
+    manifest = make([tmp_path / "a.parquet"], tmp_path / "out")
+    assert manifest.counts["input"] == count
+    assert not any(reason.startswith("read.") for reason in manifest.counts["rejected"])
+
+
+# ---- what is larger than memory should have to hold
+
+MEASURED = """
+import sys
+from pathlib import Path
+from tests.test_hostile import make
+for source, output in zip(sys.argv[1::2], sys.argv[2::2]):
+    Path("/proc/self/clear_refs").write_text("5")  # begin a new peak
+    make([source], Path(output))
+    print("peak", Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+HUGE = 1200 << 20
+Write = Callable[[Path], object]
+
+
+def long_line(head: bytes, piece: bytes) -> Write:
+    """Writes a line of 200 MB and two good rows."""
+    return lambda path: path.write_bytes(head + piece * ((200 << 20) // len(piece)) + b"\n" + rows(2))
+
+
+def bombs() -> dict[str, Write]:
+    """Files of at most 1.2 MB that would become more than a gigabyte."""
+    zeros = bytes(16 << 20)
+    value = pa.array(["가" * (1 << 20)])
+    repeated = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1_000, np.int32)), value)
+    return {
+        **{f"zeros.jsonl.{k}": lambda path, pack=pack: path.write_bytes(pack(zeros) * 70) for k, pack in PACK.items()},
+        "at-once.jsonl.zst": lambda path: path.write_bytes(zstandard.compress(bytes(HUGE))),
+        "lines.jsonl.bz2": lambda path: path.write_bytes(
+            bz2.compress((row(text="가나다라마 " * 250) + b"\n") * (1 << 12)) * 100
+        ),
+        "values.parquet": lambda path: pq.write_table(pa.table({"text": repeated}), path, compression="zstd"),
+        "nested.parquet": lambda path: pq.write_table(
+            pa.table({"text": ["가"] * 1_000, "x": pa.StructArray.from_arrays([repeated], ["y"])}), path
+        ),
+        "page.parquet": lambda path: pq.write_table(
+            pa.table({"text": [" " * (600 << 20)] * 2}), path, compression="zstd", use_dictionary=False
+        ),
+    }
+
+
+LONG_LINES: dict[str, Write] = {
+    "blanks.jsonl": long_line(b"", b" "),
+    "text.jsonl": long_line(b'{"text":"', "가".encode()),
+    "members.jsonl": long_line(b"{", b'"a":[],'),
+}
+
+
+@pytest.fixture(scope="module")
+def peaks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Found]]:
+    """By file: the most memory (MB) that a process has which builds a release of it, and the fates of its rows."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("memory is measured by /proc, which is not here")
+    folder = tmp_path_factory.mktemp("large")
+    names = {**LONG_LINES, **bombs()}
+    for name, write in names.items():
+        write(folder / name)
+    assert all((folder / name).stat().st_size < HUGE / 1000 for name in bombs())
+    pairs = [str(path) for name in names for path in (folder / name, folder / f"out-{name}")]
+    command = [sys.executable, "-c", MEASURED, *pairs]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    for name in names:
+        (folder / name).unlink()
+    assert done.returncode == 0, done.stderr[-2000:]
+    memory = [int(line.split()[1]) >> 10 for line in done.stdout.splitlines() if line.startswith("peak ")]
+    return {name: (peak, fates(folder / f"out-{name}")) for name, peak in zip(names, memory, strict=True)}
+
+
+@pytest.mark.parametrize("name", list(LONG_LINES))
+def test_a_line_of_200_megabytes(peaks: dict[str, tuple[int, Found]], name: str) -> None:
+    peak, found = peaks[name]
+    assert found == {name: ([2, 3], [(1, "too_long")])}
+    assert peak < 1000
+
+
+@pytest.mark.parametrize("name", list(bombs()))
+def test_a_bomb_is_a_reject_in_bounded_memory(peaks: dict[str, tuple[int, Found]], name: str) -> None:
+    peak, found = peaks[name]
+    assert "corrupt" in {rule for _, rule in found[name][1]}
+    assert peak < 1200

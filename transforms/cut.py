@@ -68,7 +68,7 @@ def cut(file: InputFile, staging: str, config: Read, chunk_bytes: int) -> Cut:
 
 
 def _is_large(file: InputFile, chunk_bytes: int) -> bool:
-    if file.size > chunk_bytes // EXPANSION:
+    if file.size * EXPANSION > 2 * chunk_bytes:
         return True
     if file.codec != "zstd":
         return False
@@ -152,7 +152,7 @@ def _blocks(file: InputFile, staging: str, config: Read, chunk_bytes: int) -> Cu
                 continue
             checksum = xxhash.xxh3_64()
             with create(uri) as out:
-                for part in (block.data[:size], b"\n" if lines.long else b""):
+                for part in (block.data[:size].data, b"\n" if lines.long else b""):
                     out.write(part)
                     checksum.update(part)
             item = _item(file, len(items), 0, -1, lines.first - 1, size + lines.long, uri)

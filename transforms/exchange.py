@@ -82,10 +82,10 @@ class Segments:
         if (partition[1:] < partition[:-1]).any():
             order = np.argsort(partition, kind="stable")
             batch, partition = batch.take(pa.array(order)), partition[order]
-        numbers, starts = np.unique(partition, return_index=True)
+        starts = np.append(0, np.flatnonzero(partition[1:] != partition[:-1]) + 1)
         ends = np.append(starts[1:], len(partition))
-        for number, start, end in zip(numbers.tolist(), starts.tolist(), ends.tolist(), strict=True):
-            self.add(channel, number, batch.slice(start, end - start), compress)
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            self.add(channel, int(partition[start]), batch.slice(start, end - start), compress)
 
 
 def read_slice(part: Slice, staging: str, schema: pa.Schema) -> pa.RecordBatch:
@@ -94,7 +94,7 @@ def read_slice(part: Slice, staging: str, schema: pa.Schema) -> pa.RecordBatch:
     try:
         data = storage.read_range(uri, part.offset, part.length)
     except (EOFError, FileNotFoundError) as error:
-        gone = "it is gone" if isinstance(error, FileNotFoundError) else "it is cut short"
+        gone = "it is gone" if isinstance(error, FileNotFoundError) else "its end is gone"
         raise DamagedError(part.uri, gone) from error
     if xxhash.xxh3_64_intdigest(data) != part.checksum:
         raise DamagedError(part.uri, f"checksum of {part.length} bytes at {part.offset} differs")

@@ -23,11 +23,18 @@ def report(stage: str, documents: int, size: int) -> None:
             file.write(_EVENT.pack(STAGES.index(stage), documents, size))
 
 
-def totals(folder: str) -> dict[str, tuple[int, int]]:
+def reported() -> int:
+    """Bytes of all reports so far: it grows whenever anything has been done."""
+    folder = os.environ.get(FOLDER)
+    return sum(entry.stat().st_size for entry in os.scandir(folder)) if folder else 0
+
+
+def totals() -> dict[str, tuple[int, int]]:
     """(documents, bytes) so far, by stage."""
+    folder = os.environ.get(FOLDER)
     sums = {stage: [0, 0] for stage in STAGES}
-    for name in os.listdir(folder):
-        with open(os.path.join(folder, name), "rb") as file:
+    for name in os.listdir(folder) if folder else ():
+        with open(os.path.join(folder or "", name), "rb") as file:
             data = file.read()
         for stage, documents, size in _EVENT.iter_unpack(data[: len(data) // _EVENT.size * _EVENT.size]):
             sums[STAGES[stage]][0] += documents

@@ -26,7 +26,7 @@ BATCH_ROWS = 1 << 13
 
 # What a batch may grow to when the dictionaries of its columns are written out: a row of a few bits can stand for a
 # value of megabytes.
-_WRITTEN_OUT = 64 << 20
+_WRITTEN_OUT = 16 << 20
 
 # pyarrow holds a footer whole, at six times its size. A million row groups of one column are 160 MB.
 MAX_FOOTER = 256 << 20
@@ -112,10 +112,11 @@ def _group(metadata: Any, number: int, before: int) -> _Group:
         column = head.column(i)
         size, small = column.total_uncompressed_size, max(column.total_compressed_size, 1)
         if size > max(BOMB_BYTES, BOMB_RATIO * small):
-            raise BrokenError("corrupt", f"a decompression bomb: {small} bytes of row group {number} are said to be {size}")
+            raise BrokenError("corrupt", f"a decompression bomb: {small} bytes are said to become {size}")
         if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page:
             risk += max(column.num_values, rows) * max(size, 0)
-        if column.num_values < rows or (column.num_values > rows and not metadata.schema.column(i).max_repetition_level):
+        flat = metadata.schema.column(i).max_repetition_level == 0
+        if column.num_values < rows or (flat and column.num_values > rows):
             odd = f"{rows} rows, and {column.num_values} values in column {column.path_in_schema}"
     return _Group(number, rows, max(head.total_byte_size, 0), risk, odd)
 
@@ -132,20 +133,20 @@ def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[_Batch]:
     size = rows = 0
     end = parquet.metadata.num_row_groups if item.end < 0 else item.end
     for number in range(item.start, end):
-        broken = None
+        absurd: BrokenError | None = None
         try:
             run.append(_group(parquet.metadata, number, row + rows))
             size, rows = size + run[-1].size, rows + run[-1].rows
         except BrokenError as error:
-            broken = error
+            absurd = error
         alone = run and (run[-1].odd or run[-1].risk > _WRITTEN_OUT)
-        if size < BATCH_BYTES and rows < BATCH_ROWS and number + 1 < end and not alone and broken is None:
+        if size < BATCH_BYTES and rows < BATCH_ROWS and number + 1 < end and not alone and absurd is None:
             continue
         for groups in [run[:-1], run[-1:]] if alone else [run]:
             yield from _run(parquet, raw, groups, row)
             row += sum(group.rows for group in groups)
-        if broken is not None:
-            yield None, row, broken
+        if absurd is not None:
+            yield None, row, absurd
             return
         run, size, rows = [], 0, 0
     if end == parquet.metadata.num_row_groups and row - 1 != parquet.metadata.num_rows:

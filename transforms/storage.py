@@ -16,7 +16,6 @@ from typing import Any, BinaryIO
 
 import fsspec
 
-
 _PART = re.compile(r"\.[0-9a-f]{32}\.part$")
 
 _CAUSES = {
