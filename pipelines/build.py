@@ -364,7 +364,7 @@ def build(job: Job, restart: bool = False, until: str = "publish") -> Manifest |
         return done
     held = lock.Lock(job.homes, job.display.say)
     try:
-        with held:
+        with held, scratch.used():
             return _run(job, restart, until)
     except KeyboardInterrupt as error:
         if held.lost:
@@ -376,7 +376,6 @@ def build(job: Job, restart: bool = False, until: str = "publish") -> Manifest |
 
 def _run(job: Job, restart: bool, until: str) -> Manifest | None:
     """Runs a job of which the locks are held."""
-    scratch.make()
     if job.workers and not runner.runner_name(job.arguments):
         worker.prepare()
     manifest = job.examine(restart)  # what was seen before may have changed until the locks were held

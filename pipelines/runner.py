@@ -34,7 +34,8 @@ TRACEBACK = "MALMUNGCHI_TRACEBACK"
 
 _POLL_SECONDS = 0.2
 _LOOK_SECONDS = 5.0
-_IDLE_SHARE = 0.01
+# Of a core: Beam's own threads in an idle worker take 0.006.
+_IDLE_SHARE = 0.02
 
 
 class WorkerDiedError(RuntimeError):
@@ -142,7 +143,8 @@ class _Stall:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._looked = self._moved = time.monotonic()
-        self._cpu = self._reports = 0.0
+        self._cpu: dict[int, float] = {}
+        self._reports = 0
 
     def check(self) -> None:
         """Raises WorkerDiedError."""
@@ -151,8 +153,8 @@ class _Stall:
             return
         self._looked = now
         cpu, reports = worker.cpu_seconds(), progress.reported()
-        # Beam's own threads in an idle worker take a thousandth of a core.
-        if reports != self._reports or abs(cpu - self._cpu) > _IDLE_SHARE * self._seconds:
+        busy = any(used - self._cpu.get(pid, 0.0) > _IDLE_SHARE * self._seconds for pid, used in cpu.items())
+        if reports != self._reports or busy:
             self._moved, self._cpu, self._reports = now, cpu, reports
         if now - self._moved > self._seconds:
             raise WorkerDiedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing.util
 import os
@@ -9,6 +10,7 @@ import re
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterator
 
 from transforms import progress
 
@@ -21,18 +23,30 @@ def folder() -> str:
     return os.path.join(tempfile.gettempdir(), f"malmungchi-{uuid.uuid4().hex[:8]}")
 
 
-def make() -> None:
-    """Makes the folder and turns all temporary files of this process and of its children to it."""
+@contextlib.contextmanager
+def used() -> Iterator[None]:
+    """Makes the folder, and turns all temporary files of this process and of its children to it.
+
+    It stays until the process ends, since multiprocessing keeps its sockets there.
+    """
     path = folder()
     if not os.path.isdir(path):
         os.makedirs(path)
         # After multiprocessing has removed its own folder in there, which it does at -100 and insists on.
         multiprocessing.util.Finalize(None, remove, exitpriority=-200)
-        tempfile.tempdir = os.environ["TMPDIR"] = path
     reports = os.path.join(path, "progress")
     shutil.rmtree(reports, ignore_errors=True)
     os.makedirs(reports)
+    before = os.environ.get("TMPDIR"), tempfile.tempdir
+    tempfile.tempdir = os.environ["TMPDIR"] = path
     os.environ[progress.FOLDER] = reports
+    try:
+        yield
+    finally:
+        del os.environ[progress.FOLDER], os.environ["TMPDIR"]
+        if before[0] is not None:
+            os.environ["TMPDIR"] = before[0]
+        tempfile.tempdir = before[1]
 
 
 def remove() -> None:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.card import card
-from schemas.release import CARD, FOLDERS, MANIFEST, File, Manifest
+from schemas.release import CARD, FOLDERS, MANIFEST, File, Manifest, is_untouched
 from transforms import storage
 from transforms.kernels import strings
 from transforms.kernels.utf8 import string_buffers
@@ -28,7 +28,20 @@ def _sha256(uri: str) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _check_file(release: str, file: File, manifest: Manifest) -> Iterator[str]:
+class _Order:
+    """Rows of a release are in the order of the hash of their id, within shards and from each to the next."""
+
+    def __init__(self) -> None:
+        self._last = np.uint64(0)
+
+    def follows(self, key: np.ndarray) -> bool:
+        """Whether these rows may come behind those before them."""
+        right = bool(key[0] >= self._last and (key[1:] >= key[:-1]).all())
+        self._last = key[-1]
+        return right
+
+
+def _check_file(release: str, file: File, manifest: Manifest, order: _Order) -> Iterator[str]:
     uri = storage.join(release, file.path)
     try:
         digest, size = _sha256(uri)
@@ -41,7 +54,11 @@ def _check_file(release: str, file: File, manifest: Manifest) -> Iterator[str]:
         yield f"{file.path}: sha256 {digest[:16]}… differs from the manifest's {file.sha256[:16]}…"
         return
     with storage.open_input(uri) as source:
-        parquet = pq.ParquetFile(source)
+        try:
+            parquet = pq.ParquetFile(source)
+        except pa.ArrowException as error:
+            yield f"{file.path}: no Parquet file ({type(error).__name__})"
+            return
         schema = FOLDERS[file.path.split("/")[0]]
         if not parquet.schema_arrow.equals(schema):
             yield f"{file.path}: its columns are not those of schema version {manifest.schema_version}"
@@ -52,23 +69,20 @@ def _check_file(release: str, file: File, manifest: Manifest) -> Iterator[str]:
         if parquet.metadata.num_rows != file.rows:
             yield f"{file.path}: {parquet.metadata.num_rows} rows, {file.rows} in the manifest"
         if file.path.startswith("data/"):
-            yield from _check_shard(parquet, file)
+            yield from _check_shard(parquet, file, order)
 
 
-def _check_shard(parquet: pq.ParquetFile, file: File) -> Iterator[str]:
+def _check_shard(parquet: pq.ParquetFile, file: File, order: _Order) -> Iterator[str]:
     """Order, ids and text of one shard, batch by batch."""
-    last = np.uint64(0)
     first_id = last_id = ""
     text_bytes = 0
     for batch in parquet.iter_batches(batch_size=4096, columns=["id", "text", "duplicate_count"]):
         if not batch.num_rows:
             continue
         ids = batch["id"]
-        key = strings.hashes(*string_buffers(ids))
-        if key[0] < last or (key[1:] < key[:-1]).any():
+        if not order.follows(strings.hashes(*string_buffers(ids))):
             yield f"{file.path}: rows are not in the order of the release"
             return
-        last = key[-1]
         first_id = first_id or ids[0].as_py()
         last_id = ids[-1].as_py()
         text_bytes += int(pc.sum(pc.binary_length(batch["text"])).as_py())
@@ -87,13 +101,14 @@ def _tally(release: str, manifest: Manifest) -> tuple[Counter[tuple[str, str]], 
     sources: Counter[str] = Counter()
     for file in manifest.files:
         folder = file.path.split("/")[0]
-        columns = {"data": ["source"], "rejects": ["step", "rule"], "duplicates": ["rule"]}[folder]
+        columns = {"data": ["source", "duplicate_count"], "rejects": ["step", "rule"], "duplicates": ["rule"]}[folder]
         with storage.open_input(storage.join(release, file.path)) as source:
             table = pq.read_table(pa.PythonFile(source, "r"), columns=columns)
         if folder == "data":
             for item in pc.fill_null(table["source"], "").value_counts().to_pylist():
                 sources[item["values"]] += item["counts"]
             found[folder, ""] += table.num_rows
+            found[folder, "stood for"] += pc.sum(table["duplicate_count"]).as_py() or 0
             continue
         counted = table.group_by(columns).aggregate([([], "count_all")])
         for row in counted.to_pylist():
@@ -104,21 +119,25 @@ def _tally(release: str, manifest: Manifest) -> tuple[Counter[tuple[str, str]], 
 def problems(release: str) -> Iterator[str]:
     """What is wrong with a release, one sentence each; nothing when all is well."""
     try:
-        manifest = Manifest.from_json(storage.read_bytes(storage.join(release, MANIFEST)))
+        data = storage.read_bytes(storage.join(release, MANIFEST))
+        manifest = Manifest.from_json(data)
     except FileNotFoundError:
         yield f"{MANIFEST}: missing: this is no release, or one that was never finished"
         return
     except ValueError as error:
         yield f"{MANIFEST}: {error}"
         return
+    if not is_untouched(data):
+        yield f"{MANIFEST}: edited after it was written: its content does not have its own sha256"
     listed = {file.path for file in manifest.files}
     for folder in FOLDERS:
         for name in storage.names(storage.join(release, folder)):
             if f"{folder}/{name}" not in listed:
                 yield f"{folder}/{name}: not in the manifest"
     broken = False
+    order = _Order()
     for file in manifest.files:
-        for problem in _check_file(release, file, manifest):
+        for problem in _check_file(release, file, manifest, order):
             broken = True
             yield problem
     counts = manifest.counts
@@ -134,9 +153,13 @@ def problems(release: str) -> Iterator[str]:
     found, sources = _tally(release, manifest)
     if found.pop(("data", ""), 0) != counts["kept"]:
         yield f"{MANIFEST}: kept {counts['kept']} is not what the shards hold"
+    stood_for = found.pop(("data", "stood for"), 0)
     reasons = {reason: count for (_, reason), count in found.items()}
     if reasons != counts["rejected"]:
         yield f"{MANIFEST}: rejected {counts['rejected']} is not what rejects/ and duplicates/ hold: {reasons}"
+    gone = sum(count for (folder, _), count in found.items() if folder == "duplicates")
+    if stood_for != counts["kept"] + gone:
+        yield f"{MANIFEST}: kept documents stand for {stood_for}, not for {counts['kept']} and {gone} duplicates"
     said = {name: source["kept"] for name, source in manifest.sources.items() if source["kept"]}
     if said != dict(sources):
         yield f"{MANIFEST}: kept documents by source are not what the shards hold"

@@ -19,7 +19,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWo
 from apache_beam.transforms import environments
 from google.protobuf import json_format, text_format
 
-from pipelines import scratch, stop
+from pipelines import stop
 from transforms import progress
 
 # Forking needs a parent without threads, which Beam's launcher is not: a server process is forked instead. Where there
@@ -37,7 +37,6 @@ running: list[BaseProcess] = []
 
 def prepare() -> None:
     """Starts the process that workers are forked from; it loads what they need while the launcher goes on."""
-    scratch.make()
     if _FORKS:
         _CONTEXT.set_forkserver_preload(["pipelines.nursery"])
         forkserver.ensure_running()
@@ -117,14 +116,14 @@ def dead() -> list[int]:
     return [process.exitcode for process in running if process.exitcode]
 
 
-def cpu_seconds() -> float:
-    """CPU time that the workers have used so far."""
-    total = 0.0
-    for process in running:
+def cpu_seconds() -> dict[int, float]:
+    """CPU time that each worker has used so far, by its process."""
+    used: dict[int, float] = {}
+    for process in list(running):
         with contextlib.suppress(psutil.Error):
             times = psutil.Process(process.pid).cpu_times()
-            total += times.user + times.system
-    return total
+            used[process.pid or 0] = times.user + times.system
+    return used
 
 
 def kill() -> None:

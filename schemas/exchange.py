@@ -85,7 +85,8 @@ _PARTITION_BYTES = 32 << 20
 _FINE_PARTITIONS = 64
 _REJECT_BYTES = 256 << 20
 _EXACT_BYTES = 32 << 20
-_BAND_BYTES = 6 << 20
+_FINE_BAND_BYTES = 6 << 20
+_BAND_BYTES = 16 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,4 +106,5 @@ def layout(input_bytes: int) -> Layout:
         return max(1, -(-input_bytes // size))
 
     partitions = min(parts(_FINE_PARTITION_BYTES), max(_FINE_PARTITIONS, parts(_PARTITION_BYTES)))
-    return Layout(partitions, parts(_EXACT_BYTES), parts(_BAND_BYTES), parts(_REJECT_BYTES))
+    bands = min(parts(_FINE_BAND_BYTES), max(_FINE_PARTITIONS, parts(_BAND_BYTES)))
+    return Layout(partitions, parts(_EXACT_BYTES), bands, parts(_REJECT_BYTES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import orjson
@@ -97,8 +98,9 @@ class Manifest:
     warnings: list[str]
 
     def to_json(self) -> bytes:
-        """The file's bytes: indented, keys in a fixed order."""
-        return orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_INDENT_2) + b"\n"
+        """The file's bytes: indented, keys in a fixed order, last the checksum of all the others."""
+        fields = dataclasses.asdict(self)
+        return orjson.dumps({**fields, "sha256": _digest(fields)}, option=orjson.OPT_INDENT_2) + b"\n"
 
     @staticmethod
     def from_json(data: bytes) -> Manifest:
@@ -109,9 +111,20 @@ class Manifest:
             raise ValueError(f"not JSON, or cut short ({error})") from error
         if not isinstance(fields, dict) or fields.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(f"not a manifest of schema version {SCHEMA_VERSION}")
+        fields.pop("sha256", None)
         try:
             fields["inputs"] = [Input(**item) for item in fields["inputs"]]
             fields["files"] = [File(**item) for item in fields["files"]]
             return Manifest(**fields)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a whole manifest ({error})") from error
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def is_untouched(data: bytes) -> bool:
+    """Whether a manifest says what it said when it was written, however it is laid out."""
+    fields: dict[str, Any] = orjson.loads(data)
+    return fields.pop("sha256", None) == _digest(fields)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import datetime
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP, concat
+from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP, concat, empty
 from schemas.config import Read
 from schemas.work import WorkItem
 from transforms.decompress import BOMB_BYTES, BOMB_RATIO, BrokenError
@@ -68,7 +69,7 @@ def read_parquet(item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO) 
         if size >= chunk_bytes:
             yield Part(concat(rows, DOCUMENT), concat(rejects, REJECT), False, size)
             rows, rejects, size = [], [], 0
-        good, bad = _documents(item, config, batch, row)
+        good, bad = _convert(item, config, batch, row)
         rows.append(good)
         rejects.append(bad)
         grown = max(batch.nbytes, good.nbytes)  # dictionaries inside of columns are written out in the metadata
@@ -94,31 +95,28 @@ def group_rows(metadata: Any, group: int, before: int) -> int:
 
 
 class _Group(NamedTuple):
-    """What the footer says of a row group, which need not be true."""
+    """What the footer says of a row group, which need not be true.
+
+    The footer's columns are not asked: where what it says of one is absurd, pyarrow ends the process (it does not catch
+    what C++ throws there). What reads a column does catch it.
+    """
 
     number: int
     rows: int
     size: int  # bytes without compression
-    risk: int  # bytes, if the largest value that dictionaries could have were that of every row
-    odd: str  # what cannot be true
+
+    @property
+    def risky(self) -> bool:
+        """Whether it could become large, if every row had the largest value that can be."""
+        return self.rows * self.size > _WRITTEN_OUT
 
 
-def _group(metadata: Any, number: int, before: int) -> _Group:
+def _group(metadata: Any, number: int, before: int, file_size: int) -> _Group:
     """Raises BrokenError for a number of rows that cannot be, and for what is said to be a bomb."""
-    rows, head = group_rows(metadata, number, before), metadata.row_group(number)
-    risk = 0
-    odd = ""
-    for i in range(head.num_columns):
-        column = head.column(i)
-        size, small = column.total_uncompressed_size, max(column.total_compressed_size, 1)
-        if size > max(BOMB_BYTES, BOMB_RATIO * small):
-            raise BrokenError("corrupt", f"a decompression bomb: {small} bytes are said to become {size}")
-        if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page:
-            risk += max(column.num_values, rows) * max(size, 0)
-        flat = metadata.schema.column(i).max_repetition_level == 0
-        if column.num_values < rows or (flat and column.num_values > rows):
-            odd = f"{rows} rows, and {column.num_values} values in column {column.path_in_schema}"
-    return _Group(number, rows, max(head.total_byte_size, 0), risk, odd)
+    rows, size = group_rows(metadata, number, before), max(metadata.row_group(number).total_byte_size, 0)
+    if size > max(BOMB_BYTES, BOMB_RATIO * file_size):
+        raise BrokenError("corrupt", f"a decompression bomb: row group {number} is said to be {size} bytes")
+    return _Group(number, rows, size)
 
 
 def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[_Batch]:
@@ -135,11 +133,11 @@ def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[_Batch]:
     for number in range(item.start, end):
         absurd: BrokenError | None = None
         try:
-            run.append(_group(parquet.metadata, number, row + rows))
+            run.append(_group(parquet.metadata, number, row + rows, item.file.size))
             size, rows = size + run[-1].size, rows + run[-1].rows
         except BrokenError as error:
             absurd = error
-        alone = run and (run[-1].odd or run[-1].risk > _WRITTEN_OUT)
+        alone = run and run[-1].risky
         if size < BATCH_BYTES and rows < BATCH_ROWS and number + 1 < end and not alone and absurd is None:
             continue
         for groups in [run[:-1], run[-1:]] if alone else [run]:
@@ -162,19 +160,20 @@ def _run(parquet: Any, raw: BinaryIO, groups: Sequence[_Group], row: int) -> Ite
     length = max(64, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
     done = 0
     try:
-        if groups[0].risk > _WRITTEN_OUT:
+        if groups[0].risky:
             length = max(1, min(length, _WRITTEN_OUT // _largest_row(parquet, raw, groups[0])))
-        batches = parquet.iter_batches(length, row_groups=[group.number for group in groups], use_threads=False)
-        if len(groups) > 1:
+        numbers = [group.number for group in groups]
+        batches: Iterable[Any] = map(_decoded, parquet.iter_batches(length, row_groups=numbers, use_threads=False))
+        if len(groups) > 1:  # nothing is given out before all of it is good
             batches = list(batches)
             if sum(batch.num_rows for batch in batches) != rows:
                 raise ValueError("another number of rows")
         for batch in batches:
-            yield pa.RecordBatch.from_arrays(list(map(_plain, batch.columns)), batch.schema.names), row + done, None
+            yield batch, row + done, None
             done += batch.num_rows
-        cause = groups[0].odd or (f"{rows} rows, and {done} are there" if done != rows else "")
-        if cause:
-            cause = f"row group {groups[0].number} is said to have {cause}"
+        cause = (
+            f"row group {groups[0].number} is said to have {rows} rows, and {done} are there" if done != rows else ""
+        )
     except _ERRORS as error:
         if len(groups) > 1:
             for group in groups:
@@ -188,25 +187,27 @@ def _run(parquet: Any, raw: BinaryIO, groups: Sequence[_Group], row: int) -> Ite
 
 def _largest_row(parquet: Any, raw: BinaryIO, group: _Group) -> int:
     """Bytes of a row that has the largest value of each dictionary of a row group, at least 1."""
+    coded = [i for i in range(len(parquet.schema)) if parquet.schema.column(i).physical_type == "BYTE_ARRAY"]
+    if not coded:
+        return 1
+    paths = [parquet.schema.column(i).path for i in coded]
+    probe = pq.ParquetFile(raw, metadata=parquet.metadata, read_dictionary=paths, pre_buffer=False)
+    [batch] = itertools.islice(probe.iter_batches(1, row_groups=[group.number], columns=paths, use_threads=False), 1)
     head = parquet.metadata.row_group(group.number)
-    columns = [head.column(i) for i in range(head.num_columns)]
-    coded = {c.path_in_schema: c for c in columns if c.physical_type == "BYTE_ARRAY" and c.has_dictionary_page}
-    # Column by column: of a batch with several, one cannot tell by path which is which.
-    largest = 1
-    for path, column in coded.items():
-        probe = pq.ParquetFile(raw, metadata=parquet.metadata, read_dictionary=[path], pre_buffer=False)
-        batch = next(probe.iter_batches(1, row_groups=[group.number], columns=[path], use_threads=False))
-        values = -(-max(column.num_values, 1) // max(group.rows, 1))
-        largest += values * max(map(_largest_value, batch.columns), default=0)
-    return largest
+    # These columns were read, and may be asked. A column of lists has more values than rows.
+    lists = [i for i in coded if parquet.schema.column(i).max_repetition_level]
+    values = max([-(-head.column(i).num_values // group.rows) for i in lists], default=1)
+    return max(1, values * sum(map(_largest_value, batch.columns)))
 
 
 def _largest_value(column: pa.Array) -> int:
-    """Bytes of the largest value in the dictionaries of a column, nested or not."""
+    """Bytes of the largest values in the dictionaries of a column, nested or not."""
     if pa.types.is_dictionary(column.type):
         return pc.max(pc.binary_length(column.dictionary)).as_py() or 0
     if pa.types.is_struct(column.type):
-        return max(map(_largest_value, column.flatten()), default=0)
+        return sum(map(_largest_value, column.flatten()))
+    if pa.types.is_map(column.type):
+        return _largest_value(column.keys) + _largest_value(column.items)
     return _largest_value(column.values) if pa.types.is_nested(column.type) else 0
 
 
@@ -219,6 +220,10 @@ def _plain(column: pa.Array) -> pa.Array:
     if pa.types.is_fixed_size_binary(column.type) or column.type in (pa.binary_view(), pa.large_binary()):
         return column.cast(pa.binary())
     return column
+
+
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(list(map(_plain, batch.columns)), batch.schema.names)
 
 
 def _text(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
@@ -298,6 +303,17 @@ def _metadata(names: Sequence[str], columns: Sequence[pa.Array], n: int) -> pa.A
             if value is not None:
                 entry[name] = value
     return pa.array([_json(entry).decode() if entry else None for entry in objects], pa.string())
+
+
+def _convert(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """(document rows, rejects) of a batch; row by row where one of them holds what Arrow cannot convert."""
+    try:
+        return _documents(item, config, batch, row)
+    except _ERRORS as error:
+        if batch.num_rows == 1:
+            return empty(DOCUMENT), reject(item.file, row, "corrupt", f"cannot be converted: {_cause(error)}")
+    rows = [_convert(item, config, batch.slice(i, 1), row + i) for i in range(batch.num_rows)]
+    return concat([good for good, _ in rows], DOCUMENT), concat([bad for _, bad in rows], REJECT)
 
 
 def _documents(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) -> tuple[pa.RecordBatch, pa.RecordBatch]:

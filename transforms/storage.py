@@ -11,7 +11,7 @@ import posixpath
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import fsspec
@@ -29,7 +29,7 @@ _CAUSES = {
 
 
 class StorageError(RuntimeError):
-    """A file cannot be written. The message says where, why, and what to do."""
+    """A file cannot be written, or a store not be reached. The message says where, why, and what to do."""
 
 
 @contextlib.contextmanager
@@ -57,9 +57,99 @@ class _Part(io.FileIO):
             return super().write(data)
 
 
+# Object stores: how often a request is sent; waits begin at 0.1 s and grow 1.7 times, to 15 s at most: 29 s in all.
+_ATTEMPTS = 10
+
+# What is called on file systems elsewhere.
+_CALLS = ("cat_file", "exists", "glob", "info", "ls", "open", "pipe_file", "put_file", "rm", "size")
+
+
+@contextlib.contextmanager
+def _reached(path: str) -> Iterator[None]:
+    """Turns what a store's client says, after all its attempts, into a StorageError."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, EOFError):
+        raise
+    except PermissionError as error:
+        raise StorageError(f"{path}: the store refuses access; check the credentials in the environment") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EINVAL:  # how s3fs says it of a range
+            raise EOFError(f"{path}: it ends before") from error
+        # Credentials may stand in the address of a server or a proxy.
+        said = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:300]
+        raise StorageError(
+            f"{path}: the store does not do what it is asked ({type(error).__name__}: {said}). Check its address, its "
+            "health and the network; what is finished is kept: start the same command again to go on"
+        ) from error
+
+
+def _explained_call(call: Callable[..., Any], scheme: str) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def explained(path: Any, *args: Any, **kwargs: Any) -> Any:
+        # Of an upload, the second path is the store's.
+        place = args[0] if call.__name__ == "put_file" and args else path
+        with _reached(f"{scheme}://{place}"):
+            return call(path, *args, **kwargs)
+
+    return explained
+
+
+def _transient(error: BaseException) -> bool:
+    """Whether an S3 server's error may be gone at the next attempt."""
+    response = getattr(error, "response", None) or {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or status in (408, 429)
+
+
+def _s3() -> Any:
+    """S3, with one policy of retries: s3fs's own, which alone covers a body that breaks off, for all that may pass."""
+    import s3fs
+
+    s3fs.core.set_custom_error_handler(_transient)
+    # Listings are not cached: other processes write there as well.
+    fs = s3fs.S3FileSystem(use_listings_cache=False, config_kwargs={"retries": {"total_max_attempts": 1}})
+    fs.retries = _ATTEMPTS
+    return fs
+
+
 @functools.lru_cache(maxsize=64)
 def _filesystem(protocol: str) -> Any:
-    return fsspec.filesystem(protocol)
+    fs = _s3() if protocol in ("s3", "s3a") else fsspec.filesystem(protocol)
+    if not is_local(fs) and protocol != "memory":
+        for name in _CALLS:
+            setattr(fs, name, _explained_call(getattr(fs, name), protocol))
+    return fs
+
+
+class _Ranges(io.RawIOBase):
+    """An object's bytes, by ranged reads. A buffer goes on top."""
+
+    def __init__(self, fs: Any, path: str, size: int) -> None:
+        self._fs, self._path, self._size, self._at = fs, path, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence])
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        end = min(self._at + len(view), self._size)
+        if end <= self._at:
+            return 0
+        data = self._fs.cat_file(self._path, start=self._at, end=end)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 def resolve(uri: str) -> tuple[Any, str]:
@@ -80,6 +170,7 @@ def resolve(uri: str) -> tuple[Any, str]:
 
 
 _BUFFER_BYTES = 1 << 16
+_RANGE_BYTES = 4 << 20
 
 
 def is_local(fs: Any) -> bool:
@@ -95,7 +186,9 @@ def join(base: str, *parts: str) -> str:
 def open_input(uri: str) -> BinaryIO:
     """The object's raw bytes, seekable, never decompressed."""
     fs, path = resolve(uri)
-    return fs.open(path, "rb", compression=None)
+    if not uri.startswith(("s3:", "s3a:")):
+        return fs.open(path, "rb", compression=None)
+    return io.BufferedReader(_Ranges(fs, path, fs.size(path)), _RANGE_BYTES)
 
 
 def read_range(uri: str, offset: int, length: int) -> bytes:
@@ -136,7 +229,7 @@ def create(uri: str, durable: bool = False) -> Iterator[Any]:
     Locally: a temporary file in the same folder, renamed over the name; `durable` also waits until the disk has it.
     Elsewhere: a temporary local file, uploaded in one piece, since not every store can abandon half an upload.
 
-    Raises StorageError when the disk is full, read-only or forbidden.
+    Raises StorageError when the disk is full, read-only or forbidden, and when a store goes on failing.
     """
     fs, path = resolve(uri)
     if not is_local(fs):
@@ -200,6 +293,10 @@ def claim(uri: str, data: bytes) -> bool:
 
 def write_bytes(uri: str, data: bytes, durable: bool = False) -> None:
     """A small object in one go, whole or not at all."""
+    fs, path = resolve(uri)
+    if not is_local(fs):
+        fs.pipe_file(path, data)
+        return
     with create(uri, durable) as file:
         file.write(data)
 

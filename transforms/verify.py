@@ -21,12 +21,12 @@ from transforms.kernels import cover, shingles
 from transforms.kernels.utf8 import string_buffers
 from transforms.task import Regroup, RunTasks
 
-# Text of which the shingles are held at once: 16 MiB of ASCII are some 16 million shingles of 8 bytes, and as much
+# Text of which the shingles are held at once: 8 MiB of ASCII are some 8 million shingles of 8 bytes, several times
 # again for the index. Components that need more are walked in windows.
-WINDOW_BYTES = 16 << 20
+WINDOW_BYTES = 8 << 20
 
 # Text that is gathered before it is written.
-_SEGMENT_BYTES = 32 << 20
+_SEGMENT_BYTES = 8 << 20
 
 
 @dataclasses.dataclass(frozen=True)
