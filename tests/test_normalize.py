@@ -66,6 +66,59 @@ awkward = st.text(
 )
 
 
+def plain(text: str) -> str:
+    """What `normalize_text` should make of a document, character by character."""
+    out: list[str] = []
+    text = text.replace("\r\n", "\n")
+    for at, char in enumerate(text):
+        before, after, cp = out[-1] if out else "", text[at + 1 : at + 2], ord(char)
+        if char in "\n\r\x0b\x0c\x85\u2028\u2029":
+            char = "\n"
+        elif char == "\u200d":
+            char = char if pictograph(before) and pictograph(after) else ""
+        elif char == "\u115f":
+            char = char if "\u1161" <= after <= "\u11a7" or "\ud7b0" <= after <= "\ud7c6" else ""
+        elif char == "\u1160":
+            char = char if "\u1100" <= before <= "\u115e" or "\ua960" <= before <= "\ua97c" else ""
+        elif char == "\u318d":
+            char = "·" if separable(before) and separable(after) else char
+        elif (unicodedata.category(char) == "Cc" and char != "\t") or cp in GONE:
+            char = ""
+        elif 0xFFA1 <= cp <= 0xFFDC and unicodedata.category(char) != "Cn":
+            # NFKC makes jamo that join into syllables of these; their names tell the compatibility jamo.
+            char = unicodedata.lookup(unicodedata.name(char).replace("HALFWIDTH ", ""))
+        out += char
+    lines = [line.rstrip(BLANKS) for line in "".join(out).split("\n")]
+    while lines and not lines[0]:
+        del lines[0]
+    while lines and not lines[-1]:
+        del lines[-1]
+    return unicodedata.normalize("NFC", "\n".join(lines))
+
+
+BLANKS = "\t " + "".join(chr(cp) for cp in range(0x80, 0x10000) if unicodedata.category(chr(cp)) == "Zs")
+GONE = {0xAD, 0x180E, 0x3164, 0xFFA0, 0xFEFF, 0x200B, 0x200C, 0x200E, 0x200F, *range(0x202A, 0x202F),
+        *range(0x2060, 0x2065), *range(0x2066, 0x2070), *range(0xFFF9, 0xFFFC)}  # fmt: skip
+
+
+def pictograph(char: str) -> bool:
+    return "\U0001f000" <= char <= "\U0001faff" or "\u2190" <= char <= "\u2bff" or char in ("\ufe0f", "\u3030")
+
+
+def separable(char: str) -> bool:
+    return "가" <= char <= "\ud7a3" or "\u4e00" <= char <= "\u9fff" or (char.isascii() and char.isalnum())
+
+
+# Long enough for the kernel to copy whole blocks.
+smooth = st.builds(lambda word, times: word * times, st.sampled_from(["가나다 ", "abc\n", "글 \t", "\n", "  "]),
+                   st.integers(0, 90))  # fmt: skip
+
+
+@given(st.lists(st.builds("".join, st.lists(st.one_of(awkward, smooth), max_size=6)), max_size=4))
+def test_as_plain_python_would_do_it(texts: list[str]) -> None:
+    assert normalize_text(pa.array(texts, pa.string()), Normalize()).to_pylist() == [plain(text) for text in texts]
+
+
 @given(st.lists(awkward, max_size=8))
 def test_idempotent_nfc_and_no_letter_lost(texts: list[str]) -> None:
     once = normalize_text(pa.array(texts, pa.string()), Normalize())

@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from transforms.kernels.utf8 import decode
+from transforms.kernels.utf8 import decode, syllable
 
 # Scripts told apart. The order is that of the columns of `counts`; OTHER is any letter of a script not named here.
 SCRIPTS = (
@@ -47,12 +47,6 @@ def script_table() -> np.ndarray:
     return table
 
 
-@numba.njit(inline="always")
-def _syllable(b: Any, after: Any) -> Any:
-    """Whether these first two bytes of a character say U+AC00..U+D77F, all Hangul. The rest goes by the table."""
-    return np.uint32((np.uint32(b) << np.uint32(8) | np.uint32(after)) - np.uint32(0xEAB0)) < np.uint32(0xED9E - 0xEAB0)
-
-
 @numba.njit(cache=True, nogil=True)
 def count_scripts(data: np.ndarray, offsets: np.ndarray, table: np.ndarray, width: int) -> np.ndarray:
     """int32[rows, width]: letters of each script per document; column 0 holds its code points.
@@ -83,14 +77,14 @@ def count_scripts(data: np.ndarray, offsets: np.ndarray, table: np.ndarray, widt
                 b = np.uint32(here[k])
                 c += np.uint32((b & np.uint32(0xC0)) != np.uint32(0x80))
                 a += np.uint32(np.uint32((b | np.uint32(32)) - np.uint32(97)) < np.uint32(26))
-                h += np.uint32(_syllable(b, after[k]))
+                h += np.uint32(syllable(b, after[k]))
                 leads += np.uint32(b >= np.uint32(0xC0))
             chars += c
             latin += a
             hangul += h
             if leads > h:
                 for k in range(i, stop):
-                    if data[k] >= 0xC0 and not _syllable(data[k], data[k + 1]):
+                    if data[k] >= 0xC0 and not syllable(data[k], data[k + 1]):
                         cp, _ = decode(data, k)
                         if cp < len(table):
                             counts[row, table[cp]] += 1

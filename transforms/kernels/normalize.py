@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from transforms.kernels.utf8 import decode, encode
+from transforms.kernels.utf8 import decode, encode, syllable
 
 # Classes of code points. Everything not named is copied.
 COPY, BLANK, NEWLINE, RETURN, DELETE, HALFWIDTH, DOT, LEAD_FILLER, VOWEL_FILLER, JOINER = range(10)
@@ -24,6 +24,8 @@ _ZERO_WIDTH = [
 _CONTROL = [*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0xFFF9, 0xFFFC)]
 _BLANKS = [0x09, 0x20, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000]
 _NEWLINES = [0x0A, 0x85, 0x2028, 0x2029]
+
+_BLOCK = 128  # bytes that are looked at at once
 
 _HIGHEST_COMPOSED = 0x30000  # no canonical composition stands above plane 2
 
@@ -106,6 +108,28 @@ def _pictograph(cp: Any) -> Any:
     return 0x1F000 <= cp <= 0x1FAFF or 0x2190 <= cp <= 0x2BFF or cp == 0xFE0F or cp == 0x3030
 
 
+@numba.njit(inline="always")
+def _copy_clean(data: Any, i: int, stop: int, out: Any, k: int) -> Any:
+    """Copies data[i:stop] to out[k:], and says whether that is all there is to do: no character but syllables of
+    Hangul, ASCII that is neither a control character nor a line end behind a blank. `stop` is no end of a document.
+    """
+    here = data[i:stop]
+    after = data[i + 1 : stop + 1]
+    there = out[k : k + stop - i]
+    trouble = np.uint32(0)
+    # Without branches, so that it becomes vector instructions.
+    for j in range(here.size):
+        b = np.uint32(here[j])
+        following = np.uint32(after[j])
+        there[j] = here[j]
+        trouble |= np.uint32(b >= np.uint32(0xC0)) & ~syllable(b, following)
+        trouble |= np.uint32(b < np.uint32(0x20)) & np.uint32(b != np.uint32(0x0A)) & np.uint32(b != np.uint32(0x09))
+        trouble |= np.uint32(b == np.uint32(0x7F))
+        blank = np.uint32(b == np.uint32(0x20)) | np.uint32(b == np.uint32(0x09))
+        trouble |= blank & np.uint32(following == np.uint32(0x0A))
+    return trouble == 0
+
+
 @numba.njit(cache=True, nogil=True)
 def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(bytes, int32 offsets, uint8 suspect) of the cleaned documents; suspect[i]: document i may not be in NFC."""
@@ -123,7 +147,31 @@ def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[n
         solid = k  # behind the last character that is neither blank nor line end
         line = k  # behind the last line end
         previous = np.uint32(0)  # last code point written
+        careful = i  # up to here, character by character
         while i < end:
+            if i >= careful:
+                stop = min(i + _BLOCK, end - 1)
+                while stop > i and data[stop] & 0xC0 == 0x80:
+                    stop -= 1
+                if stop > i and data[i] != 0x0A and _copy_clean(data, i, stop, out, k):
+                    last = stop - 1
+                    while data[last] & 0xC0 == 0x80:
+                        last -= 1
+                    previous = decode(data, last)[0]
+                    first = k
+                    k += stop - i
+                    i = stop
+                    behind = k
+                    while behind > first and (out[behind - 1] == 0x20 or out[behind - 1] == 0x09):
+                        behind -= 1
+                    if behind > first and out[behind - 1] == 0x0A:
+                        line = behind
+                        while behind > first and out[behind - 1] == 0x0A:
+                            behind -= 1
+                    if behind > first:
+                        solid = behind
+                    continue
+                careful = max(stop, i + 1)
             b = data[i]
             if b < 0x80:
                 cls = ascii_class[b]

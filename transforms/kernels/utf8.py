@@ -53,6 +53,16 @@ def encode(out: Any, k: int, cp: Any) -> Any:
     return k + 4
 
 
+@numba.njit(inline="always")
+def syllable(b: Any, following: Any) -> Any:
+    """uint32: 1 where these first two bytes of a character say U+AC00..U+D77F, syllables of Hangul; the last 36 of
+    those begin with bytes that others begin with too."""
+    return np.uint32(
+        np.uint32((np.uint32(b) << np.uint32(8) | np.uint32(following)) - np.uint32(0xEAB0))
+        < np.uint32(0xED9E - 0xEAB0)
+    )
+
+
 def string_buffers(column: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     """(bytes as uint8, offsets as int32[rows + 1]) of a string column without nulls; no copy."""
     offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4) if len(column) else (
