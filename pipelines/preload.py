@@ -40,10 +40,13 @@ def _made_up(file: Path) -> None:
     for number in range(40):
         text = " ".join(source.choice(words) for _ in range(60))
         lines += [{"id": f"{number}", "text": text, "url": None}, {"id": f"{number}-b", "text": text + "\\n끝", "n": 1}]
-    # Little enough Korean among English that langdetect is asked.
-    lines.append(
-        {"id": "mixed", "text": "The word of the day is here and it says: 오늘도 새로운 하루를 시작합니다 여러분. " * 3}
-    )
+    for number, text in enumerate(
+        (
+            "The word of the day is here, and so is what it says of the day: 오늘도 새로운 하루를 시작합니다. " * 3,
+            "國家建設事業에 參加하여 努力한 靑年學徒와 國民同胞의 歷史를 記錄함.",
+        )
+    ):
+        lines.append({"id": f"mixed-{number}", "text": text})
     file.write_bytes(
         b"".join(orjson.dumps(line) + b"\n" for line in lines) + b'{"id": "\\u0031", "text": "\\uac00"}\n{\n'
     )

@@ -79,7 +79,8 @@ class Components:
         self._count = 0
         self.nodes = np.empty(_BLOCK, np.uint64)
         self.parent = np.empty(_BLOCK, np.int32)
-        self._table = np.full(1 << 12, -1, np.int32)
+        self._table = np.empty(1 << 12, np.int32)
+        _fill(self._table, self.nodes, 0)
 
     def _reserve(self, more: int) -> None:
         need = self._count + more
