@@ -77,6 +77,15 @@ def _windows(size: np.ndarray, component: np.ndarray) -> Iterator[np.ndarray]:
         start = end
 
 
+def _reach(kept: np.ndarray, new: np.ndarray, threshold: float) -> np.ndarray:
+    """bool[kept]: which sets of `kept` shingles can be similar to one of `new` shingles at all, by their sizes: two sets
+    of similarity t differ in size by a factor of 1 / t at most."""
+    new = np.sort(new)
+    first = np.searchsorted(new, np.ceil(kept * threshold - 1e-6))
+    behind = np.searchsorted(new, np.floor(kept / threshold + 1e-6), side="right")
+    return first < behind
+
+
 @dataclasses.dataclass(frozen=True)
 class VerifyComponents:
     """Work of one group of components: who is covered by whom, by true Jaccard similarity."""
@@ -112,13 +121,18 @@ class VerifyComponents:
         score = np.zeros(len(size))
         n, threshold = self.fingerprint.ngram, self.deduplicate.threshold
         kept_before = np.zeros(0, np.int64)  # of a component that did not fit into the windows before
+        distinct = np.zeros(len(size), np.int64)  # shingles, of documents of such a component
         with _Texts(chosen["ordinal"].to_numpy(), parts, self.staging) as texts:
             for window in _windows(size, component):
                 mine, where = texts.folded(window), component[window]
                 covered, known = np.full(len(window), -1), np.zeros(len(window))
                 kept_before = kept_before[component[kept_before] == where[0]]
-                for earlier in _windows(size[kept_before], component[kept_before]):
-                    before = kept_before[earlier]
+                after = window[-1] + 1
+                if len(kept_before) or (after < len(size) and component[after] == where[-1]):
+                    distinct[window] = shingles.set_sizes(*mine, n)
+                near = kept_before[_reach(distinct[kept_before], distinct[window[where == where[0]]], threshold)]
+                for earlier in _windows(size[near], component[near]):
+                    before = near[earlier]
                     at, how = cover.cover_against(
                         *texts.folded(before), component[before], *mine, where, n, threshold, known
                     )

@@ -193,3 +193,18 @@ def shingle_sets(codepoints: np.ndarray, starts: np.ndarray, n: int) -> tuple[np
     table = np.empty(table_size(int(np.diff(starts).max(initial=1))), np.uint64)
     size = _shingle_sets(codepoints, starts, n, table, hashes, out_starts)
     return hashes[:size], out_starts
+
+
+@numba.njit(cache=True, nogil=True)
+def _set_sizes(codepoints: Any, starts: Any, n: Any, table: Any, own: Any, out: Any) -> None:
+    block = np.empty(BLOCK, np.uint64)
+    for d in range(starts.size - 1):
+        out[d], _ = distinct(codepoints, starts[d], starts[d + 1], n, block, table, own)
+
+
+def set_sizes(codepoints: np.ndarray, starts: np.ndarray, n: int) -> np.ndarray:
+    """int64[docs]: how many distinct shingles each document has."""
+    longest = int(np.diff(starts).max(initial=1))
+    out = np.empty(len(starts) - 1, np.int64)
+    _set_sizes(codepoints, starts, n, np.empty(table_size(longest), np.uint64), np.empty(longest, np.uint64), out)
+    return out
