@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -17,13 +18,19 @@ from schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout
 from schemas.work import Slice
 from transforms.exact import binary_keys, component_group, preference, starts_of, verdict_counts, verdicts
 from transforms.exchange import Segments, in_order, read_slice, read_slices
-from transforms.kernels import cover, shingles
+from transforms.kernels import cover, shingles, strings
 from transforms.kernels.utf8 import string_buffers
 from transforms.task import Regroup, RunTasks
 
 # Text of which the shingles are held at once: 8 MiB of ASCII are some 8 million shingles of 8 bytes, several times
 # again for the index. Components that need more are walked in windows.
 WINDOW_BYTES = 8 << 20
+
+# Texts of a temporary file that lie so near each other are read at once, about so many bytes of them.
+_GAP_BYTES, _RUN_BYTES = 4 << 10, 1 << 20
+
+# What a document takes in a window beside its text: places, tables, the ends of its lists of shingles.
+_DOCUMENT_BYTES = 64
 
 # Text that is gathered before it is written.
 _SEGMENT_BYTES = 8 << 20
@@ -68,7 +75,7 @@ def _windows(size: np.ndarray, component: np.ndarray) -> Iterator[np.ndarray]:
     first = np.flatnonzero(starts_of(component))
     start = 0
     while start < len(size):
-        total = np.cumsum(size[start:])
+        total = np.cumsum(size[start:] + _DOCUMENT_BYTES)
         end = start + max(1, int(np.searchsorted(total, WINDOW_BYTES, side="right")))
         if end < len(size):
             whole = first[(first > start) & (first <= end)]
@@ -99,7 +106,7 @@ class VerifyComponents:
         table = read_slices(parts["candidates"], self.staging, CANDIDATE)
         table = table.take(pa.array(preference(table, self.deduplicate.prefer, ("component",))))
         best = table["best"].to_numpy(zero_copy_only=False)
-        chosen = table.filter(pa.array(best))
+        chosen = table.select(["ordinal", "component", "bytes"]).filter(pa.array(best))
         keeper, score = self._cover(chosen, parts["texts"])
         # Copies share the fate of the best document of the same content, and come behind it in the order.
         at = np.flatnonzero(best)
@@ -177,12 +184,28 @@ class _Texts:
 
     def folded(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Folded code points and their starts of the documents, in the order given."""
+        return shingles.fold(*self._read(which))
+
+    def _read(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(uint8 bytes, int32 offsets) of the documents' texts."""
         offsets = np.concatenate([[0], np.cumsum(self._size[which])]).astype(np.int32)
         data = np.empty(int(offsets[-1]), np.uint8)
-        for start, end, place in zip(offsets[:-1], offsets[1:], self._start[which], strict=True):
-            self._file.seek(place)
-            data[start:end] = np.frombuffer(self._file.read(end - start), np.uint8)
-        return shingles.fold(data, offsets)
+        order = np.argsort(self._start[which])
+        start = self._start[which][order]
+        end = start + self._size[which][order]
+        for first, behind in _runs(start, end):
+            self._file.seek(start[first])
+            piece = np.frombuffer(self._file.read(end[behind - 1] - start[first]), np.uint8)
+            there = order[first:behind]
+            strings.gather(piece, start[first:behind] - start[first], data, offsets[there], offsets[there + 1])
+        return data, offsets
+
+
+def _runs(start: np.ndarray, end: np.ndarray) -> Iterator[tuple[int, int]]:
+    """(first, last + 1) of the places, sorted, that are read at once: neighbours, about `_RUN_BYTES` of them."""
+    apart = (start[1:] - end[:-1] > _GAP_BYTES) | (start[1:] // _RUN_BYTES > start[:-1] // _RUN_BYTES)
+    bounds = [0, *(np.flatnonzero(apart) + 1).tolist(), len(start)]
+    return ((a, b) for a, b in itertools.pairwise(bounds) if b > a)
 
 
 @dataclasses.dataclass

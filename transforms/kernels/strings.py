@@ -1,4 +1,4 @@
-"""Hashing of string columns."""
+"""Hashing and copying of strings."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def ranges(hash_: np.ndarray, count: int) -> np.ndarray:
     for i in range(len(hash_)):
         out[i] = np.int64(((hash_[i] >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))
     return out
+
+
+@numba.njit(cache=True, nogil=True)
+def gather(data: np.ndarray, places: np.ndarray, out: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> None:
+    """Copies strings that begin at places[i] of `data` to out[starts[i]:ends[i]]; all are uint8, the places integers."""
+    for i in range(len(places)):
+        for k in range(ends[i] - starts[i]):
+            out[starts[i] + k] = data[places[i] + k]
