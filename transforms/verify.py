@@ -85,8 +85,8 @@ def _windows(size: np.ndarray, component: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _reach(kept: np.ndarray, new: np.ndarray, threshold: float) -> np.ndarray:
-    """bool[kept]: which sets of `kept` shingles can be similar to one of `new` shingles at all, by their sizes: two sets
-    of similarity t differ in size by a factor of 1 / t at most."""
+    """bool[kept]: which sets of `kept` shingles can be similar to one of `new` shingles at all, by their sizes: two
+    sets of similarity t differ in size by a factor of 1 / t at most."""
     new = np.sort(new)
     first = np.searchsorted(new, np.ceil(kept * threshold - 1e-6))
     behind = np.searchsorted(new, np.floor(kept / threshold + 1e-6), side="right")

@@ -31,7 +31,7 @@ def ranges(hash_: np.ndarray, count: int) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True)
 def gather(data: np.ndarray, places: np.ndarray, out: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> None:
-    """Copies strings that begin at places[i] of `data` to out[starts[i]:ends[i]]; all are uint8, the places integers."""
+    """Copies strings that begin at places[i] of `data` to out[starts[i]:ends[i]] (uint8)."""
     for i in range(len(places)):
         for k in range(ends[i] - starts[i]):
             out[starts[i] + k] = data[places[i] + k]
