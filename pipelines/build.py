@@ -281,14 +281,14 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
     reasons: Counter[str] = Counter()
     by_source: dict[str, Counter[str]] = defaultdict(Counter)
     languages: Counter[str] = Counter(refined.languages)
-    warnings = []
+    broken: Counter[str] = Counter()
     for (step, rule, language, source), count in refined.rejected.items():
         reasons[f"{step}.{rule}"] += count
         by_source[source][f"{step}.{rule}"] += count
         if step == "language":
             languages[language] += count
         if step == "read" and rule in ("truncated", "corrupt"):
-            warnings.append(f"{count} file(s) break off ({rule}): what stands before is kept, see rejects/")
+            broken[rule] += count
     for (rule, source), count in published.dropped.items():
         reasons[f"deduplicate.{rule}"] += count
         by_source[source][f"deduplicate.{rule}"] += count
@@ -302,6 +302,15 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         raise CountError(
             f"input {total} is not kept {kept} + rejected {sum(reasons.values())}, or the files hold other counts: "
             f"{dict(rows)}; please report this with the staging area"
+        )
+    warnings = [
+        f"{count} file(s) break off ({rule}): what stands before is kept, see rejects/"
+        for rule, count in sorted(broken.items())
+    ]
+    if published.clashes:
+        warnings.append(
+            f"{published.clashes} document(s) have an id that another one has too: all are kept, and told apart by "
+            "file and row"
         )
     names = sorted(set(by_source) | set(published.sources))
     return Manifest(

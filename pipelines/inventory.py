@@ -129,6 +129,7 @@ class Published:
     sources: dict[str, int]
     languages: dict[str, int]
     dropped: dict[tuple[str, str], int]
+    clashes: int  # documents whose id another published before them has
 
 
 def published(staging: str, output: str, shards: list[Shard], reject_partitions: list[int]) -> Published:
@@ -149,6 +150,7 @@ def published(staging: str, output: str, shards: list[Shard], reject_partitions:
     sources: dict[str, int] = defaultdict(int)
     languages: dict[str, int] = defaultdict(int)
     dropped: dict[tuple[str, str], int] = defaultdict(int)
+    clashes = 0
     for record in whole:
         counts = record.counts
         files += [File(**file) for file in counts["files"]]
@@ -158,8 +160,9 @@ def published(staging: str, output: str, shards: list[Shard], reject_partitions:
             languages[language] += count
         for rule, source, count in counts.get("dropped", []):
             dropped[rule, source] += count
+        clashes += counts.get("clashes", 0)
     files.sort(key=lambda file: file.path)
-    return Published(files, dict(sources), dict(languages), dict(dropped))
+    return Published(files, dict(sources), dict(languages), dict(dropped), clashes)
 
 
 def _stands(output: str, record: task.Record) -> bool:

@@ -120,6 +120,13 @@ def test_every_reader_reads_it(release: Path) -> None:
     assert loaded.num_rows == table.num_rows
 
 
+def test_ids_that_clash_are_told_and_both_documents_stay(release: Path) -> None:
+    rows = pq.read_table(release / "data", columns=["id", "file"]).filter(pc.field("id") == "s1-00121")
+    assert rows["file"].to_pylist() == ["a.jsonl", "b.jsonl"]
+    warnings = json.loads((release / "manifest.json").read_text())["warnings"]
+    assert [warning.split(":")[0] for warning in warnings] == ["1 document(s) have an id that another one has too"]
+
+
 def test_what_is_not_a_column_is_kept_as_metadata(release: Path) -> None:
     row = (
         ds.dataset(release / "data")

@@ -175,6 +175,11 @@ def _count_by_source(column: pa.ChunkedArray) -> dict[str, int]:
     return {item["values"]: item["counts"] for item in counted}
 
 
+def _clashes(ids: pa.ChunkedArray) -> int:
+    """How many rows have the id of the row before; equal ids have equal hashes, and so stand together."""
+    return int(pc.sum(pc.equal(ids[1:], ids[:-1])).as_py() or 0)
+
+
 def _add(into: dict[str, int], more: dict[str, int]) -> None:
     for key, value in more.items():
         into[key] = into.get(key, 0) + value
@@ -199,7 +204,7 @@ class WriteShard:
         level = self.config.compression_level
         data, pairs = f"data/train-{shard.name}.parquet", f"duplicates/pairs-{shard.name}.parquet"
         ledgers: list[pa.Table] = []
-        kept = text_bytes = 0
+        kept = text_bytes = clashes = 0
         sources: dict[str, int] = {}
         languages: dict[str, int] = {}
         first = last = ""
@@ -216,6 +221,7 @@ class WriteShard:
                 for piece in _pieces(published, size, self.config.row_group_bytes):
                     writer.write_table(piece, row_group_size=piece.num_rows)
                 kept += published.num_rows
+                clashes += _clashes(published["id"])
                 text_bytes += int(size.sum())
                 _add(sources, _count_by_source(published["source"]))
                 _add(languages, _count_by_source(published["language"]))
@@ -232,6 +238,7 @@ class WriteShard:
             "files": [dataclasses.asdict(file) for file in files],
             "sources": sources,
             "languages": languages,
+            "clashes": clashes,
             "dropped": sorted([row["rule"], row["source"] or "", row["count_all"]] for row in reasons.to_pylist()),
         }
 
