@@ -140,7 +140,7 @@ def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[n
     ends = np.empty(count + 1, np.int32)
     suspect = np.zeros(count, np.uint8)
     ends[0] = 0
-    k = 0
+    k: Any = 0
     for doc in range(count):
         i, end = np.int64(offsets[doc]), np.int64(offsets[doc + 1])
         start = k
