@@ -21,14 +21,15 @@ def give_back() -> None:
 def keep_heap() -> None:
     """Lets the C library keep what is freed, and Arrow take its memory from there.
 
-    Each chunk needs the same tens of megabytes as the one before. Handed back to the system in between, they are
-    mapped and zeroed anew each time, which takes a sixth of a worker's time (measured on the way from read to stage).
+    Each chunk needs the same megabytes as the one before. Handed back to the system in between, they are mapped and
+    zeroed anew each time, which takes a sixth of a worker's time (measured on the way from read to stage). What is
+    larger than any part of a chunk, as in the windows of verification, would tear the heap: it comes and goes.
     """
     pa.set_cpu_count(1)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
-            libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
+            libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
             libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
             libc.mallopt(_ARENA_MAX, 1)
             pa.set_memory_pool(pa.system_memory_pool())
