@@ -114,7 +114,7 @@ def main() -> None:
         (corpus / f"seed-{number}").write_bytes(seed)
     start = time.monotonic()
     if guided:
-        options = [f"-runs={arguments.runs}", "-max_len=4096", "-timeout=30", "-rss_limit_mb=4096"]
+        options = [f"-runs={arguments.runs}", "-max_len=4096", "-timeout=30", "-rss_limit_mb=8192"]
         atheris.Setup(
             [sys.argv[0], *options, f"-artifact_prefix={corpus}/crash-", "-print_final_stats=1", str(corpus)], target
         )

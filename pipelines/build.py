@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import platform
@@ -12,13 +13,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pipelines import inventory, lock, runner, scratch, stop, worker
+from pipelines import engines, inventory, lock, runner, scratch, stop, worker
 from pipelines.card import card
 from pipelines.deduplicate import deduplicate
 from pipelines.display import Display
 from pipelines.plan import InputError, human
 from pipelines.publish import publish
-from pipelines.refine import refine
+from pipelines.refine import chunks_of, refine
 from schemas.plan import Plan
 from schemas.release import CARD, FOLDERS, MANIFEST, SCHEMA_VERSION, Manifest
 from transforms import storage, task
@@ -32,8 +33,6 @@ HOME = "_staging"
 
 # Times that the file of one task is made anew before something must be wrong with the disk.
 REPAIRS = 3
-
-DEDUPLICATE = ("candidates", "components", "exact", "texts", "verified")
 
 T = TypeVar("T")
 
@@ -142,14 +141,19 @@ class Job:
             for home in self.homes:
                 if storage.exists(storage.join(home, PLAN)):
                     self._clear(home)
+        self.sweep()
+        for home in self.homes:
+            if not storage.exists(storage.join(home, PLAN)):
+                storage.write_bytes(storage.join(home, PLAN), self.plan.to_json())
+        self._reused = self._tasks()
+
+    def sweep(self) -> None:
+        """Removes what writers that are dead left half written."""
         for folder in ("", *FOLDERS):
             storage.remove_parts(storage.join(self.output, folder))
         for home in self.homes:
             for folder in ("", *task.STAGES, task.BLOCKS):
                 storage.remove_parts(storage.join(home, folder))
-            if not storage.exists(storage.join(home, PLAN)):
-                storage.write_bytes(storage.join(home, PLAN), self.plan.to_json())
-        self._reused = {name for stage in task.STAGES for name in task.tasks(self.staging, stage)}
 
     def _clear(self, home: str) -> None:
         names = [name for name in storage.names(home) if name != lock.NAME]
@@ -185,27 +189,27 @@ class Job:
 
     def deduplicate(self, refined: inventory.Refined) -> inventory.Deduplicated:
         """Runs deduplicate and checks what it left."""
-        chunks = list(refined.tasks)
         return self._stage(
             "deduplicate",
             0,
-            lambda: inventory.deduplicated(self.plan, self.staging, chunks),
-            lambda root: deduplicate(root, self.plan, self.staging, chunks),
+            lambda: inventory.deduplicated(self.plan, self.staging, refined.kept),
+            lambda root: deduplicate(root, self.plan, self.staging, refined.tallies),
         )
 
     def publish(self, refined: inventory.Refined, deduplicated: inventory.Deduplicated) -> Manifest:
         """Runs publish, checks all counts, and writes the manifest: from then on the release exists."""
-        kept = refined.kept - deduplicated.dropped
-        shards = pack((refined.bytes - deduplicated.dropped_bytes).tolist(), kept.tolist(), self.plan.config.shards)
+        kept = deduplicated.documents - deduplicated.dropped
+        shards = pack(
+            (deduplicated.bytes - deduplicated.dropped_bytes).tolist(), kept.tolist(), self.plan.config.shards
+        )
         # Partitions of which nothing is kept still have dropped documents for the ledger.
-        shards = _with_dropped(shards, refined.kept)
-        tasks = [*refined.tasks, *deduplicated.tasks]
+        shards = _with_dropped(shards, deduplicated.documents)
         rejects = refined.reject_partitions
         published = self._stage(
             "publish",
-            int(refined.bytes.sum()),
+            int(deduplicated.bytes.sum()),
             lambda: inventory.published(self.staging, self.output, shards, rejects),
-            lambda root: publish(root, self.plan, self.staging, self.output, tasks, shards, rejects),
+            lambda root: publish(root, self.plan, self.staging, self.output, refined.tallies, shards, rejects),
         )
         manifest = make_manifest(self.plan, refined, published)
         self.reused = self._words(refined)
@@ -232,10 +236,14 @@ class Job:
                 repairs[name] += 1
                 if repairs[name] > REPAIRS:
                     raise
-                self._reused &= {name for stage in task.STAGES for name in task.tasks(self.staging, stage)}
+                self._reused &= self._tasks()
                 self.display.say(f"{error}; doing {name} again")
 
     # ---- what is said of finished work
+
+    def _tasks(self) -> set[str]:
+        """Names of all finished tasks."""
+        return {name for stage in task.STAGES for name in task.tasks(self.staging, stage)}
 
     def finished(self) -> str:
         """In words, what is finished at this moment."""
@@ -245,13 +253,11 @@ class Job:
     def _words(self, refined: inventory.Refined) -> str:
         if not self._reused:
             return ""
-        chunks = self._reused & refined.tasks.keys()
-        documents = sum(refined.tasks[name] for name in chunks)
-        words = [f"{len(chunks)} of {len(refined.tasks)} chunks ({documents:,} rows)"]
-        for what, stages in (("tasks of deduplicate", DEDUPLICATE), ("files of publish", ("publish",))):
-            names = {name for stage in stages for name in task.tasks(self.staging, stage)}
-            words.append(f"{len(names & self._reused)} of {len(names)} {what}")
-        return ", ".join(words)
+        found = (chunk for name in refined.tallies for chunk in chunks_of(name, self.staging))
+        reused = [rows for name, rows in found if name in self._reused]
+        names = self._tasks()
+        chunks = f"{len(reused)} of {refined.chunks} chunks ({sum(reused):,} rows)"
+        return f"{len(names & self._reused)} of {len(names)} tasks, among them {chunks}"
 
 
 def _need_empty(folder: str, allowed: tuple[str, ...], option: str) -> None:
@@ -293,7 +299,7 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         reasons[f"deduplicate.{rule}"] += count
         by_source[source][f"deduplicate.{rule}"] += count
     kept = sum(published.sources.values())
-    total = int(refined.kept.sum()) + sum(refined.rejected.values())
+    total = refined.kept + sum(refined.rejected.values())
     rows: Counter[str] = Counter()
     for file in published.files:
         rows[file.path.split("/")[0]] += file.rows
@@ -379,13 +385,14 @@ def build(job: Job, restart: bool = False, until: str = "publish") -> Manifest |
         if held.lost:
             raise lock.LockedError("another job has taken over this output, so this one has stopped") from None
         if isinstance(error, stop.Stopped):
-            error.kept = f"finished tasks are kept ({job.finished()})"
+            with contextlib.suppress(OSError, storage.StorageError), storage.hurried(job.staging):
+                error.kept = f"finished tasks are kept ({job.finished()})"
         raise
 
 
 def _run(job: Job, restart: bool, until: str) -> Manifest | None:
     """Runs a job of which the locks are held."""
-    if job.workers and not runner.runner_name(job.arguments):
+    if job.workers and engines.is_local(job.arguments):
         worker.prepare()
     manifest = job.examine(restart)  # what was seen before may have changed until the locks were held
     if manifest is not None:
@@ -394,7 +401,13 @@ def _run(job: Job, restart: bool, until: str) -> Manifest | None:
         job.begin(restart)
         if count := len(job._reused):
             job.display.say(f"going on with an earlier attempt: {count} finished tasks are kept")
-        manifest = job.stages(until)
+        try:
+            manifest = job.stages(until)
+        except BaseException:
+            if engines.is_local(job.arguments):  # then no worker is alive any more
+                with contextlib.suppress(OSError):
+                    job.sweep()
+            raise
     if manifest is not None:
         job.end()
     return manifest

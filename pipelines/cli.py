@@ -1,4 +1,4 @@
-"""The command line: malmungchi build, verify, inspect, config."""
+"""The command line: malmungchi build, verify, inspect, doctor, config."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   malmungchi build --input 'crawl/*.jsonl.zst' --output release/ --dry-run
   malmungchi verify release/
   malmungchi inspect release/ --id doc-000042
+  malmungchi doctor --staging s3://bucket/work --runner FlinkRunner --flink_master=host:8081
   malmungchi config > job.yaml
 """
 
@@ -63,21 +64,33 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     what.add_argument("--duplicates", action="store_true", help="show clusters of duplicates, the largest first")
     command.add_argument("--rule", default="", help="only rejects of this rule")
     command.add_argument("--limit", type=int, default=10, help="rows to show (default: 10)")
+    command = add("doctor", "check the runner, its workers and the storage that a big job will have, before it starts")
+    command.usage = "malmungchi doctor [--staging URL] [--output URL] [--input URL] [settings] [Beam's options]"
+    command.add_argument("--input", action="append", default=[], metavar="URL",
+                         help="file or glob that workers must be able to read; give it again for more")  # fmt: skip
+    command.add_argument("--output", default="", metavar="URL", help="folder of the release to be, or one above it")
+    options.add_arguments(command)
     add("config", "print a commented default configuration")
     return parser, commands.choices
 
 
 def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config) -> int:
+    from pipelines import engines
     from pipelines.build import Job, build, dry_run
     from pipelines.display import Display
     from pipelines.plan import make_plan
 
+    beam = engines.complete(beam, config.execution.workers)
     plan = make_plan(arguments.input, config)
     with Display(arguments.quiet) as display:
         job = Job(plan, arguments.output.rstrip("/"), beam, display)
+        places = {"--input": arguments.input, "--output": [job.output], "--staging": [job.staging]}
+        engines.check(beam, places, config.execution.shared_paths)
         if arguments.dry_run:
             print(dry_run(job))
             return 0
+        if not engines.is_local(beam):
+            display.elsewhere = job.finished
         until = "publish" if arguments.command == "build" else arguments.command
         manifest = build(job, arguments.restart, until)
         if manifest is not None:
@@ -85,14 +98,28 @@ def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config)
     return 0
 
 
+def _doctor(arguments: argparse.Namespace, beam: list[str], config: Config) -> int:
+    from pipelines import engines
+    from pipelines.display import Display
+    from pipelines.doctor import PROBLEM, WARNING, examine
+
+    beam = engines.complete(beam, config.execution.workers)
+    findings = examine(beam, config, arguments.input, arguments.output.rstrip("/"), Display())
+    print(*findings, sep="\n")
+    problems, warnings = (sum(finding.level == level for finding in findings) for level in (PROBLEM, WARNING))
+    print(f"{problems} problems, {warnings} warnings" if problems or warnings else "all is well")
+    return 1 if problems else 0
+
+
 def _run(argv: Sequence[str]) -> int:
     parser, commands = _parser()
     arguments, rest = parser.parse_known_args(argv)
-    if arguments.command in ("build", "refine", "deduplicate", "publish"):
+    if arguments.command in ("build", "refine", "deduplicate", "publish", "doctor"):
         from pipelines.options import beam_arguments, config_from
 
         beam = beam_arguments(commands[arguments.command], rest)
-        return _job_command(arguments, beam, config_from(arguments))
+        command = _doctor if arguments.command == "doctor" else _job_command
+        return command(arguments, beam, config_from(arguments))
     if rest:
         parser.error(f"unknown arguments: {' '.join(rest)}")
     if arguments.command == "config":

@@ -6,29 +6,47 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipelines.refine import Chunks
 from schemas.plan import Plan
 from transforms.candidates import FindCandidates
 from transforms.exact import FindExactDuplicates
+from transforms.task import MeasurePartitions
 from transforms.verify import GatherTexts, VerifyCandidates
 
 
-def deduplicate(root: beam.Pipeline, plan: Plan, staging: str, chunks: list[str]) -> Any:
-    """Puts the deduplicate stage into a pipeline; `chunks` names the finished tasks of refine."""
+def stages(plan: Plan) -> dict[str, int]:
+    """The stages of deduplication, and how many tasks each has."""
+    layout = plan.layout
+    if not plan.config.deduplicate.near:
+        return {"exact": layout.exact_ranges}
+    return {
+        "candidates": layout.band_partitions,
+        "components": layout.parts("edges"),
+        "exact": layout.exact_ranges,
+        "texts": layout.partitions,
+        "verified": layout.partitions,
+    }
+
+
+def deduplicate(root: beam.Pipeline, plan: Plan, staging: str, tallies: list[str]) -> Any:
+    """Puts the deduplicate stage into a pipeline; `tallies` names those of refine."""
     config, layout = plan.config, plan.layout
-    staged = root | "Chunks" >> beam.Create(chunks).with_output_types(str)
+    staged = root | "Chunks" >> Chunks(tallies, staging)
     exact = staged
     if config.deduplicate.near:
         members = staged | "FindCandidates" >> FindCandidates(staging, layout, config.fingerprint, config.deduplicate)
         exact = (staged, members) | "WithMembers" >> beam.Flatten()
     resolved = exact | "FindExactDuplicates" >> FindExactDuplicates(staging, layout, config.deduplicate)
+    measure = "MeasurePartitions" >> MeasurePartitions(staging, layout)
     if not config.deduplicate.near:
-        return resolved
+        return (staged, resolved) | "WithVerdicts" >> beam.Flatten() | measure
     texts = (staged, resolved) | "WithWanted" >> beam.Flatten() | "GatherTexts" >> GatherTexts(staging, layout)
-    return (
+    verified = (
         (resolved, texts)
         | "WithTexts" >> beam.Flatten()
         | "VerifyCandidates" >> VerifyCandidates(staging, layout, config.fingerprint, config.deduplicate)
     )
+    return (staged, resolved, verified) | "WithVerdicts" >> beam.Flatten() | measure
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -16,21 +17,25 @@ from rich.table import Table
 from pipelines.plan import human
 from schemas.release import Manifest
 from transforms import progress
+from transforms.storage import StorageError
 
 _LINE_SECONDS = 5.0
 _BAR_SECONDS = 0.25
+_ELSEWHERE_SECONDS = 10.0
 
 
 class Display:
     """Progress of a job's stages: a bar on a terminal, plain lines otherwise, nothing when quiet.
 
-    `seconds` collects how long each stage took.
+    `seconds` collects how long each stage took. Of workers elsewhere only their finished tasks are seen, which
+    `elsewhere` counts in words.
     """
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self.seconds: dict[str, float] = {}
+        self.elsewhere: Callable[[], str] | None = None
 
     def __enter__(self) -> Display:
         return self
@@ -65,13 +70,21 @@ class Display:
 
     def _lines(self, name: str, expected: int, stop: threading.Event, failed: threading.Event) -> None:
         start = time.monotonic()
-        while not stop.wait(_LINE_SECONDS):
+        while not stop.wait(_ELSEWHERE_SECONDS if self.elsewhere else _LINE_SECONDS):
+            if self.elsewhere:
+                self.say(f"{name}: finished tasks: {self._seen()}")
+                continue
             documents, size = progress.totals()[name]
             passed = time.monotonic() - start
             left = f", about {passed * (expected - size) / size:.0f} s left" if 0 < size < expected else ""
             self.say(f"{name}: {documents:,} documents, {human(size)}, {human(size / passed)}/s{left}")
         if not failed.is_set():
             self.say(f"{name}: {self._summary(name)}")
+
+    def _seen(self) -> str:
+        with contextlib.suppress(OSError, StorageError):  # the next look may succeed
+            return self.elsewhere() if self.elsewhere else ""
+        return "not known at the moment"
 
     def _summary(self, name: str) -> str:
         documents, size = progress.totals()[name]
@@ -91,7 +104,10 @@ class Display:
         with Progress(*columns, console=Console(file=self._stream)) as bar:
             task = bar.add_task(name, total=expected or None, detail="")
             start = time.monotonic()
-            while not stop.wait(_BAR_SECONDS):
+            while not stop.wait(_ELSEWHERE_SECONDS if self.elsewhere else _BAR_SECONDS):
+                if self.elsewhere:
+                    bar.update(task, total=None, detail=self._seen())
+                    continue
                 documents, size = progress.totals()[name]
                 speed = human(size / (time.monotonic() - start))
                 bar.update(task, completed=size, detail=f"{documents:,} documents  {speed}/s")

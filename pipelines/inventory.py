@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import defaultdict
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from pipelines.refine import cut_task, finished_chunks, items_of
+from pipelines.deduplicate import stages
+from pipelines.refine import tally_task, unfinished, units
 from schemas.plan import Plan
 from schemas.release import File, Input
+from schemas.work import InputFile
 from transforms import storage, task
-from transforms.publish import Shard
+from transforms.publish import Shard, rejects_task, shard_task
+
+# Requests under way at once, and results of them that are held.
+_REQUESTS = 16
+_BLOCK = 1024
+
+# What an error names of that which is missing.
+_NAMED = 5
 
 
 class IncompleteError(RuntimeError):
@@ -20,19 +31,27 @@ class IncompleteError(RuntimeError):
 
 
 def _missing(stage: str, what: list[str]) -> IncompleteError:
-    names = ", ".join(what[:5]) + (f" and {len(what) - 5} more" if len(what) > 5 else "")
+    names = ", ".join(what[:_NAMED]) + (f" and {len(what) - _NAMED} more" if len(what) > _NAMED else "")
     return IncompleteError(f"{stage}: {names} not done; start the same command again to do only that")
+
+
+def _load(staging: str, names: list[str]) -> Iterator[task.Record | None]:
+    """Records of tasks, in order, None for one that is not finished. Requests to a store mostly wait."""
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        for start in range(0, len(names), _BLOCK):
+            yield from pool.map(task.load, itertools.repeat(staging), names[start : start + _BLOCK])
 
 
 @dataclasses.dataclass(frozen=True)
 class Refined:
-    """What refine left. `tasks` are the finished chunks and the rows each has read; `kept` and `bytes` are by
-    partition, `rejected` is (step, rule, language, source) -> count."""
+    """What refine left: the tallies of its chunks, and their sums. `rejected` is (step, rule, language, source) ->
+    count."""
 
-    tasks: dict[str, int]
+    tallies: list[str]
+    chunks: int
+    rows: int
     inputs: list[Input]
-    kept: np.ndarray
-    bytes: np.ndarray
+    kept: int
     rejected: dict[tuple[str, str, str, str], int]
     languages: dict[str, int]
     reject_partitions: list[int]
@@ -40,85 +59,70 @@ class Refined:
 
 def refined(plan: Plan, staging: str) -> Refined:
     """Raises IncompleteError when a file is not cut, or a work item not staged."""
+    starts = units(plan.files)
+    tallies = [tally_task(unit) for unit in range(len(starts) - 1)]
     missing: list[str] = []
-    tasks: dict[str, int] = {}
     inputs: list[Input] = []
-    kept = np.zeros(plan.layout.partitions, np.int64)
-    size = np.zeros(plan.layout.partitions, np.int64)
+    chunks = rows = kept = 0
     rejected: dict[tuple[str, str, str, str], int] = defaultdict(int)
     languages: dict[str, int] = defaultdict(int)
     reject_partitions: set[int] = set()
-    cut = set(task.tasks(staging, "cut"))  # a new job asks the store once, not once for each file
-    for file in plan.files:
-        record = task.load(staging, cut_task(file)) if cut_task(file) in cut else None
+    for unit, record in enumerate(_load(staging, tallies)):
+        files = plan.files[starts[unit] : starts[unit + 1]]
         if record is None:
-            missing.append(f"input {file.name!r}")
+            missing += _unfinished(staging, files, _NAMED - len(missing)) or [tallies[unit]]
+            if len(missing) >= _NAMED:
+                break
             continue
-        digest = record.counts["digest"]
-        for item in items_of(record):
-            chunks = finished_chunks(staging, item)
-            if chunks is None:
-                missing.append(f"item {item.id} of {file.name!r}")
-                continue
-            for chunk in chunks:
-                tasks[chunk.task] = chunk.counts["kept"] + sum(count for *_, count in chunk.counts["rejected"])
-                digest = digest or chunk.counts["digest"]
-                size += np.array(chunk.counts["bytes"])
-                for partition, part in chunk.channel("rows"):
-                    kept[partition] += part.rows
-                reject_partitions.update(partition for partition, _ in chunk.channel("rejects"))
-                for *reason, count in chunk.counts["rejected"]:
-                    rejected[tuple(reason)] += count
-                for language, count in chunk.counts["languages"].items():
-                    languages[language] += count
-        inputs.append(Input(file.name, file.size, digest))
+        counts = record.counts
+        inputs += [Input(file.name, file.size, digest) for file, digest in zip(files, counts["digests"], strict=True)]
+        chunks += len(counts["chunks"])
+        rows += sum(count for _, count in counts["chunks"])
+        kept += counts["kept"]
+        reject_partitions.update(counts["reject_partitions"])
+        for *reason, count in counts["rejected"]:
+            rejected[tuple(reason)] += count
+        for language, count in counts["languages"].items():
+            languages[language] += count
     if missing:
         raise _missing("refine", missing)
-    return Refined(tasks, inputs, kept, size, dict(rejected), dict(languages), sorted(reject_partitions))
+    return Refined(tallies, chunks, rows, inputs, kept, dict(rejected), dict(languages), sorted(reject_partitions))
+
+
+def _unfinished(staging: str, files: list[InputFile], count: int) -> list[str]:
+    found = ((unfinished(staging, file.ordinal), file.name) for file in files)
+    return [f"{what} {name!r}" for what, name in itertools.islice(filter(lambda item: item[0], found), count)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Deduplicated:
-    """What deduplicate left. `dropped` and `dropped_bytes` are by partition."""
+    """What deduplicate left. `documents` and `bytes` are what partitions hold, `dropped` and `dropped_bytes` what of
+    it has a duplicate that stays."""
 
-    tasks: list[str]
+    documents: np.ndarray
+    bytes: np.ndarray
     dropped: np.ndarray
     dropped_bytes: np.ndarray
 
 
-def _needed(staging: str, tasks: list[str], channels: tuple[str, ...]) -> set[int]:
-    return {
-        partition for name in tasks for channel, partition, _ in task.need(staging, name).slices if channel in channels
-    }
-
-
-# Each stage of deduplication has a task for each partition in which the stages before left slices of a channel.
-_STAGES = (
-    ("candidates", "bands", "refine"),
-    ("components", "edges", "candidates"),
-    ("exact", "exact", "refine"),
-    ("texts", "wanted", "exact"),
-    ("verified", "candidates", "exact"),
-)
-
-
-def deduplicated(plan: Plan, staging: str, chunks: list[str]) -> Deduplicated:
-    """Raises IncompleteError when a partition of an exchange has no finished task."""
-    by_stage = {"refine": chunks}
-    for stage, channel, before in _STAGES:
-        wanted = {f"{stage}/{number:06d}" for number in _needed(staging, by_stage[before], (channel,))}
-        by_stage[stage] = sorted(wanted)
-        missing = wanted - set(task.tasks(staging, stage))
+def deduplicated(plan: Plan, staging: str, kept: int) -> Deduplicated:
+    """Raises IncompleteError when a partition of an exchange has no finished task, and DamagedError when partitions do
+    not hold the `kept` documents of refine."""
+    for stage, count in stages(plan).items():
+        missing = {task.partition_task(stage, number) for number in range(count)} - set(task.tasks(staging, stage))
         if missing:
             raise _missing("deduplicate", sorted(missing))
-    tasks = by_stage["exact"] + by_stage["verified"]
-    dropped = np.zeros(plan.layout.partitions, np.int64)
-    size = np.zeros(plan.layout.partitions, np.int64)
-    for name in tasks:
-        counts: dict[str, Any] = task.need(staging, name).counts
-        dropped += np.array(counts["dropped"])
-        size += np.array(counts["dropped_bytes"])
-    return Deduplicated(tasks, dropped, size)
+    groups = range(-(-plan.layout.partitions // plan.layout.fan_out))
+    names = [task.sizes_task(group) for group in groups]
+    sums: list[np.ndarray] = []
+    for name, record in zip(names, _load(staging, names), strict=True):
+        if record is None:
+            raise _missing("deduplicate", [name])
+        sums.append(np.hstack([np.array(record.counts[channel], np.int64) for channel in ("rows", "verdicts")]))
+    documents, bytes_, dropped, dropped_bytes = np.concatenate(sums).T
+    if documents.sum() != kept:
+        raise RuntimeError(f"{kept} documents were staged, {documents.sum()} have come to their partitions")
+    return Deduplicated(documents, bytes_, dropped, dropped_bytes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,23 +139,26 @@ class Published:
 def published(staging: str, output: str, shards: list[Shard], reject_partitions: list[int]) -> Published:
     """Raises IncompleteError when a shard or a file of rejects is missing. A task whose files are not there, or not as
     long as they were written, counts as unfinished from then on."""
-    names = [f"publish/shard-{shard.index:06d}" for shard in shards]
-    names += [f"publish/rejects-{index:06d}" for index in range(len(reject_partitions))]
-    done = set(task.tasks(staging, "publish"))
-    records = {name: task.load(staging, name) for name in names if name in done}
-    for name, record in records.items():
-        if record is not None and not _stands(output, record):
+    names = [shard_task(shard.index) for shard in shards]
+    names += [rejects_task(index) for index in range(len(reject_partitions))]
+    done = set(task.tasks(staging, "publish"))  # a new job asks the store once, not once for each file
+    there = [name for name in names if name in done]
+    records = dict(zip(there, _load(staging, there), strict=True))
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        stands = list(pool.map(_stands, itertools.repeat(output), records.values()))
+    for name, whole in zip(there, stands, strict=True):
+        if not whole:
             task.undo(staging, f"{name}.arrow")
             records[name] = None
-    whole = [record for name in names if (record := records.get(name)) is not None]
-    if len(whole) < len(names):
+    found = [record for name in names if (record := records.get(name)) is not None]
+    if len(found) < len(names):
         raise _missing("publish", [name for name in names if records.get(name) is None])
     files: list[File] = []
     sources: dict[str, int] = defaultdict(int)
     languages: dict[str, int] = defaultdict(int)
     dropped: dict[tuple[str, str], int] = defaultdict(int)
     clashes = 0
-    for record in whole:
+    for record in found:
         counts = record.counts
         files += [File(**file) for file in counts["files"]]
         for source, count in counts.get("sources", {}).items():
@@ -165,6 +172,8 @@ def published(staging: str, output: str, shards: list[Shard], reject_partitions:
     return Published(files, dict(sources), dict(languages), dict(dropped), clashes)
 
 
-def _stands(output: str, record: task.Record) -> bool:
+def _stands(output: str, record: task.Record | None) -> bool:
     """Whether the files that a task published are there, as long as they were written."""
-    return all(storage.size(storage.join(output, file["path"])) == file["bytes"] for file in record.counts["files"])
+    return record is not None and all(
+        storage.size(storage.join(output, file["path"])) == file["bytes"] for file in record.counts["files"]
+    )

@@ -160,19 +160,20 @@ class Lock:
             for uri in self._uris:
                 self._take(uri)
         except BaseException:
-            self._release()
+            self._release(failed=True)
             raise
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._end.set()
-        self._thread.join()
-        self._release()
+        self._thread.join(None if kind is None else BEAT_SECONDS)
+        self._release(failed=kind is not None)
 
-    def _release(self) -> None:
+    def _release(self, failed: bool) -> None:
         for uri in self._held:
-            with contextlib.suppress(OSError):
+            # A store that has failed is not waited for again: who finds the lock sees that its owner is dead.
+            with contextlib.suppress(OSError, storage.StorageError), storage.hurried(uri, failed):
                 owner = _read(uri)
                 if owner is not None and owner.id == self._me.id:
                     storage.remove(uri)

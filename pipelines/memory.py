@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 
+import psutil
 import pyarrow as pa
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's mallopt
+
+
+def available() -> int:
+    """Bytes of memory that the processes of this machine, or of this container, may have in all."""
+    total = int(psutil.virtual_memory().total)
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError), open(file) as limit:  # "max" where there is none
+            total = min(total, int(limit.read()))
+    return total
 
 
 def give_back() -> None:

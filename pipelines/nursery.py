@@ -13,6 +13,7 @@ from pipelines import stop
 from pipelines.logs import quiet
 
 stop.ignore()  # the launcher decides when a job stops
+stop.die_with_parent()  # multiprocessing's own way waits for the workers, and they for the launcher
 quiet()  # before Beam is imported
 
 from apache_beam.runners.worker import sdk_worker_main  # noqa: F401 (workers need it)

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from pipelines import engines
 from schemas.config import (
     Config,
     ConfigError,
@@ -321,6 +322,7 @@ def beam_arguments(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> l
     for word in checked:
         if (meant := word.partition("=")[0].replace("_", "-")) in ours:
             raise ConfigError(f"{word.partition('=')[0]} is written {meant}")
+    engines.load(checked)
     beam, beams = _beam_parser()
     _, rest = beam.parse_known_args(checked)
     if rest:

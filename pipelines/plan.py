@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipelines.memory import give_back
 from schemas.config import Config
 from schemas.exchange import layout
 from schemas.plan import Plan
@@ -189,6 +190,7 @@ def make_plan(inputs: Sequence[str], config: Config) -> Plan:
                 columns = guess_columns(peek_columns(uri, kind, codec, config.read), config.read, name)
         files.append(InputFile(ordinal, name, uri, kind, codec, size, version_of(info), columns))
         estimate += size * (_PARQUET_EXPANSION if kind == "parquet" else _EXPANSION[codec])
+    give_back()  # a Parquet footer may have taken hundreds of megabytes
     return Plan(config, files, int(estimate), layout(int(estimate)))
 
 

@@ -33,7 +33,8 @@ from transforms.stage import chunk_task, stage
 from transforms.verify import GatherWanted, VerifyComponents
 
 
-def _made_up(file: Path) -> None:
+def made_up(file: Path) -> None:
+    """Writes a file of documents that every step has something to do with."""
     source = random.Random(0)
     words = ["가나", "다라마", "바사", "아자차", "카타파", "하거너", "word", "12", "ㅋㅋ", "\u1100\u1161", "漢字"]
     lines = []
@@ -61,7 +62,7 @@ def _grouped(
         for partition, (channel, part) in task.slices(name, staging, channels):
             groups[partition][channel].append(part)
     return [
-        task.run(staging, f"{stage_}/{partition:06d}", _bound(work, partition, parts)).task
+        task.run(staging, task.partition_task(stage_, partition), _bound(work, partition, parts)).task
         for partition, parts in groups.items()
         if needs in parts
     ]
@@ -76,7 +77,7 @@ def _refine(plan: Plan, staging: str) -> list[str]:
     names = []
     for file in plan.files:
         made = cut(file, staging, config.read, config.execution.chunk_bytes)
-        task.finish(staging, cut_task(file), [], {"digest": made.digest})
+        task.finish(staging, cut_task(file.ordinal), [], {"digest": made.digest})
         for item in made.items:
             for chunk in read_item(item, config.read, config.execution.chunk_bytes):
                 chunk = fingerprint(
@@ -96,7 +97,7 @@ def preload() -> None:
     """Builds a release in a temporary folder and throws it away."""
     with tempfile.TemporaryDirectory(prefix="malmungchi-") as folder:
         file = Path(folder) / "made-up.jsonl"
-        _made_up(file)
+        made_up(file)
         plan = make_plan([str(file)], Config())
         config, layout = plan.config, plan.layout
         chunks = _refine(plan, folder)

@@ -6,8 +6,11 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipelines.deduplicate import stages
+from pipelines.refine import Chunks
 from schemas.plan import Plan
 from transforms.publish import Shard, WriteRejects, WriteRejectShards, WriteShard, WriteShards
+from transforms.task import PartitionTasks
 
 
 def publish(
@@ -15,17 +18,21 @@ def publish(
     plan: Plan,
     staging: str,
     output: str,
-    tasks: list[str],
+    tallies: list[str],
     shards: list[Shard],
     reject_partitions: list[int],
 ) -> Any:
-    """Puts the publish stage into a pipeline; `tasks` names the finished tasks of refine and deduplicate."""
-    config, digest = plan.config.shards, plan.config.digest()
+    """Puts the publish stage into a pipeline; `tallies` names those of refine."""
+    config, layout, digest = plan.config.shards, plan.layout, plan.config.digest()
     places = {partition: index for index, partition in enumerate(reject_partitions)}
-    done = root | "Tasks" >> beam.Create(tasks).with_output_types(str)
-    written = done | "WriteShards" >> WriteShards(tuple(shards), WriteShard(staging, output, config, digest))
-    rejected = done | "WriteRejects" >> WriteRejectShards(
-        places, WriteRejects(staging, output, config, digest, len(places))
+    staged = root | "Chunks" >> Chunks(tallies, staging)
+    judges = [(stage, count) for stage, count in stages(plan).items() if stage in ("exact", "verified")]
+    judged = [root | f"Tasks of {stage}" >> PartitionTasks(stage, count) for stage, count in judges]
+    done = (staged, *judged) | "WithVerdicts" >> beam.Flatten()
+    write = WriteShards(tuple(shards), WriteShard(staging, output, config, digest), layout)
+    written = done | "WriteShards" >> write
+    rejected = staged | "WriteRejects" >> WriteRejectShards(
+        places, WriteRejects(staging, output, config, digest, len(places)), layout
     )
     return (written, rejected) | "Written" >> beam.Flatten()
 

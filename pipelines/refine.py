@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,10 +21,17 @@ from transforms.normalize import NormalizeText
 from transforms.read import ReadDocuments
 from transforms.stage import StageChunks, chunk_task
 
+# Stored bytes of the files whose tasks of refine one tally sums up, and their number at most.
+_UNIT_BYTES = 1 << 30
+_UNIT_FILES = 4096
 
-def cut_task(file: InputFile) -> str:
+# Work items of a job whose files are all about as large, at least.
+_ITEMS = 2048
+
+
+def cut_task(ordinal: int) -> str:
     """Name of the task that splits a file into work items."""
-    return f"cut/{file.ordinal:08d}"
+    return task.numbered("cut", f"{ordinal:08d}", ordinal)
 
 
 def items_of(record: task.Record) -> list[WorkItem]:
@@ -30,13 +39,21 @@ def items_of(record: task.Record) -> list[WorkItem]:
     return [work_item(item) for item in record.counts["items"]]
 
 
-def _cut(group: tuple[int, Iterable[InputFile]], staging: str, config: Config) -> Iterator[tuple[int, WorkItem]]:
+def whole_bytes(plan: Plan) -> int:
+    """Up to what size a file is one work item: so that there are some thousands of items, and files are not cut for
+    nothing, which takes a pass over them and, of compressed ones, a copy."""
+    return plan.input_bytes // _ITEMS
+
+
+def _cut(
+    group: tuple[int, Iterable[InputFile]], staging: str, config: Config, small: int
+) -> Iterator[tuple[int, WorkItem]]:
     for file in group[1]:
-        record = task.load(staging, cut_task(file))
+        record = task.load(staging, cut_task(file.ordinal))
         if record is None:
-            made = cut(file, staging, config.read, config.execution.chunk_bytes)
+            made = cut(file, staging, config.read, config.execution.chunk_bytes, small)
             counts = {"items": [dataclasses.asdict(item) for item in made.items], "digest": made.digest}
-            record = task.finish(staging, cut_task(file), [], counts)
+            record = task.finish(staging, cut_task(file.ordinal), [], counts)
         for number, item in enumerate(items_of(record)):
             yield file.ordinal << 32 | number, item
 
@@ -73,9 +90,132 @@ class PlanWork(beam.PTransform):
             root
             | "Files" >> beam.Create(list(enumerate(files)), reshuffle=False).with_output_types(tuple[int, InputFile])
             | "DealFiles" >> beam.GroupByKey()
-            | "CutFiles" >> beam.FlatMap(_cut, self.staging, self.plan.config).with_output_types(tuple[int, WorkItem])
+            | "CutFiles"
+            >> beam.FlatMap(_cut, self.staging, self.plan.config, whole_bytes(self.plan)).with_output_types(
+                tuple[int, WorkItem]
+            )
             | "DealItems" >> beam.GroupByKey()
             | "SkipFinished" >> beam.FlatMap(_unfinished, self.staging).with_output_types(WorkItem)
+        )
+
+
+def units(files: list[InputFile]) -> list[int]:
+    """Where runs of consecutive files begin whose work is summed up together, and the number of files."""
+    starts, size = [0], 0
+    for number, file in enumerate(files):
+        if size and (size + file.size > _UNIT_BYTES or number - starts[-1] >= _UNIT_FILES):
+            starts.append(number)
+            size = 0
+        size += file.size
+    return [*starts, len(files)] if files else [0]
+
+
+def tally_task(unit: int) -> str:
+    """Name of the record that sums up the chunks of a unit."""
+    return task.numbered(task.REFINED, f"{unit:06d}", unit)
+
+
+def unfinished(staging: str, ordinal: int) -> str:
+    """What of a file is not refined, in a few words; empty if it is done."""
+    record = task.load(staging, cut_task(ordinal))
+    if record is None:
+        return "input"
+    return next((f"item {item.id} of" for item in items_of(record) if finished_chunks(staging, item) is None), "")
+
+
+def tally(staging: str, first: int, end: int) -> dict[str, Any] | None:
+    """Sums over the chunks of the files from number `first` to `end`; None if one is missing."""
+    chunks: list[tuple[str, int]] = []
+    digests: list[str] = []
+    kept = 0
+    rejected: Counter[tuple[str, ...]] = Counter()
+    languages: Counter[str] = Counter()
+    reject_partitions: set[int] = set()
+    for ordinal in range(first, end):
+        cut_ = task.load(staging, cut_task(ordinal))
+        if cut_ is None:
+            return None
+        digest = cut_.counts["digest"]
+        for item in items_of(cut_):
+            found = finished_chunks(staging, item)
+            if found is None:
+                return None
+            for record in found:
+                counts = record.counts
+                chunks.append((record.task, counts["kept"] + sum(count for *_, count in counts["rejected"])))
+                digest = digest or counts["digest"]
+                kept += counts["kept"]
+                reject_partitions.update(counts["reject_partitions"])
+                languages.update(counts["languages"])
+                for *reason, count in counts["rejected"]:
+                    rejected[tuple(reason)] += count
+        digests.append(digest)
+    return {
+        "chunks": chunks,
+        "digests": digests,
+        "kept": kept,
+        "rejected": sorted([*reason, count] for reason, count in rejected.items()),
+        "languages": dict(sorted(languages.items())),
+        "reject_partitions": sorted(reject_partitions),
+    }
+
+
+def _tally(group: tuple[int, Iterable[str]], staging: str, starts: list[int]) -> Iterator[str]:
+    unit = group[0]
+    name = tally_task(unit)
+    if task.load(staging, name) is None:
+        counts = tally(staging, starts[unit], starts[unit + 1])
+        if counts is None:
+            return
+        task.finish(staging, name, [], counts)
+    yield name
+
+
+def _unit_of(name: str, starts: list[int]) -> tuple[int, str]:
+    ordinal = int(name.rpartition("/")[2].split("-")[0])
+    return bisect.bisect_right(starts, ordinal) - 1, name
+
+
+@dataclasses.dataclass
+class TallyChunks(beam.PTransform):
+    """PCollection[str] of finished chunks -> the records that sum them up, so that the launcher reads few."""
+
+    files: list[InputFile]
+    staging: str
+
+    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
+        starts = units(self.files)
+        keyed = pcoll | "ByUnit" >> beam.Map(_unit_of, starts).with_output_types(tuple[int, str])
+        every = pcoll.pipeline | "Units" >> beam.Create(
+            [(unit, "") for unit in range(len(starts) - 1)], reshuffle=False
+        ).with_output_types(tuple[int, str])
+        return (
+            (keyed, every)
+            | "WithAll" >> beam.Flatten()
+            | "GroupByUnit" >> beam.GroupByKey()
+            | "Tally" >> beam.FlatMap(_tally, self.staging, starts).with_output_types(str)
+        )
+
+
+def chunks_of(name: str, staging: str) -> Iterator[tuple[str, int]]:
+    """(task, rows read) of the chunks that a tally sums up."""
+    return ((chunk, rows) for chunk, rows in task.need(staging, name).counts["chunks"])
+
+
+@dataclasses.dataclass
+class Chunks(beam.PTransform):
+    """The tallies of refine -> PCollection[str], the tasks that they sum up."""
+
+    tallies: list[str]
+    staging: str
+
+    def expand(self, root: beam.Pipeline) -> beam.PCollection[str]:
+        return (
+            root
+            | "Tallies" >> beam.Create(self.tallies).with_output_types(str)
+            | "ChunksOf" >> beam.FlatMap(chunks_of, self.staging).with_output_types(tuple[str, int])
+            | "DealChunks" >> beam.GroupByKey()
+            | "Names" >> beam.Keys().with_output_types(str)
         )
 
 
@@ -90,6 +230,7 @@ def refine(root: beam.Pipeline, plan: Plan, staging: str) -> Any:
         | "FilterLanguage" >> FilterLanguage(config.language)
         | "ComputeFingerprints" >> ComputeFingerprints(config.fingerprint)
         | "StageChunks" >> StageChunks(staging, plan.layout, config.fingerprint, config.deduplicate)
+        | "TallyChunks" >> TallyChunks(plan.files, staging)
     )
 
 

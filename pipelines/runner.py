@@ -15,22 +15,21 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from apache_beam.runners.runner import PipelineRunner
 
-from pipelines import stop, worker
+from pipelines import engines, stop, worker
+from pipelines.logs import TRACEBACK
 from transforms import progress
-from transforms.exchange import damaged
-
-LOCAL = ("DirectRunner", "FnApiRunner", "")
-
-# Set in the environment, it shows all of an error, document text included.
-TRACEBACK = "MALMUNGCHI_TRACEBACK"
+from transforms.exchange import DamagedError, damaged
 
 _POLL_SECONDS = 0.2
 _LOOK_SECONDS = 5.0
@@ -46,11 +45,6 @@ class StageError(RuntimeError):
     """A stage failed; the message is that of the cause."""
 
 
-def runner_name(arguments: Sequence[str]) -> str:
-    """The runner asked for among Beam's arguments, empty if none."""
-    return str(PipelineOptions(list(arguments)).get_all_options(drop_default=True).get("runner", ""))
-
-
 def run(
     build: Callable[[beam.Pipeline], Any],
     arguments: Sequence[str] = (),
@@ -64,13 +58,20 @@ def run(
     them has done anything for `stall_seconds` (0: never).
     """
     options = PipelineOptions(list(arguments))
-    if runner_name(arguments) not in LOCAL:
-        pipeline = beam.Pipeline(options=options)
+    engine = engines.name(arguments)
+    if engine != engines.LOCAL:
+        pipeline = beam.Pipeline(runner=_runner(engine), options=options)
         build(pipeline)
-        with _causes():
-            pipeline.run().wait_until_finish()
+        with _causes(), _elsewhere():
+            result = pipeline.run()
+            try:
+                result.wait_until_finish()
+            except KeyboardInterrupt:
+                result.cancel()
+                raise
         return
     if workers:
+        worker.prepare()
         options.view_as(DirectOptions).direct_num_workers = workers
     provision = fn_runner.ExtendedProvisionInfo(
         beam_provision_api_pb2.ProvisionInfo(
@@ -90,6 +91,29 @@ def run(
             pipeline.run()
 
 
+def _runner(engine: str) -> PipelineRunner | None:
+    """The runner of an engine that is not to be Beam's own."""
+    if engine != "dask":
+        return None
+    from pipelines.dask_runner import CoreRunner
+
+    return CoreRunner()
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[None]:
+    """What is said when a job server is gone. Beam's threads that wait for its answers would each print a traceback."""
+    before, threading.excepthook = threading.excepthook, lambda _: None
+    try:
+        yield
+    except grpc.RpcError as error:  # the threads may notice it later than we do
+        raise engines.ClusterError(
+            f"the job server does not answer any more ({error.code().name}); its log, and that of the worker pool, "
+            f"say more. {engines.KEPT}"
+        ) from error
+    threading.excepthook = before
+
+
 @contextlib.contextmanager
 def _causes() -> Iterator[None]:
     """Beam's errors are tracebacks of several processes; what a user needs is their cause, in one line."""
@@ -97,13 +121,19 @@ def _causes() -> Iterator[None]:
         yield
     except Exception as error:
         stop.check()
-        raise damaged(str(error)) or StageError(_cause(error)) from error
+        raise explain(error) from error
+
+
+def explain(error: Exception) -> DamagedError | StageError:
+    """The error that says what failed in the end, without any text of a document."""
+    return damaged(str(error)) or StageError(_cause(error))
 
 
 _FRAME = re.compile(
     r' +File ".*?(?<!apache_beam/)(?P<file>(?:transforms|pipelines|schemas)/[\w/]+\.py)", line (?P<line>\d+)'
 )
 _RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$")
+_LACKS = re.compile(r"\bModuleNotFoundError: No module named '([\w.]+)")
 _OURS = ("transforms.", "pipelines.", "schemas.")
 
 
@@ -115,6 +145,11 @@ def _cause(error: BaseException) -> str:
     text = str(error) if "Traceback" in str(error) else "".join(traceback.format_exception(error, chain=False))
     if os.environ.get(TRACEBACK):
         return text
+    if lacks := _LACKS.search(text):
+        return (
+            f"no module named '{lacks[1]}' where the workers run: install the wheel of malmungchi "
+            f"{version('malmungchi')} there, with the extras that this job needs"
+        )
     kind = message = place = ""
     inside = True
     for line in text.splitlines():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -49,6 +51,12 @@ def ignore() -> None:
     """For processes whose end is their launcher's to decide, whatever reaches the whole group."""
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
+
+
+def die_with_parent() -> None:
+    """The system ends this process when the thread that started it is gone, however that ended (on Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def check() -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import multiprocessing
 import os
-import signal
-import sys
 import threading
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
@@ -44,15 +41,17 @@ def prepare() -> None:
 
 def _work(control: str, worker_id: str, options: str, progress_folder: str) -> None:
     """What a worker process does: Beam's worker loop."""
-    if sys.platform == "linux":
-        # Whoever kills the launcher ends its fork server, and with it the workers.
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    stop.die_with_parent()  # whoever kills the launcher ends its fork server, and with it the workers
+    launcher = multiprocessing.parent_process()
+    if launcher is not None and not launcher.is_alive():
+        return  # it was killed just before
     stop.ignore()  # the launcher decides when a job stops
     if progress_folder:
         os.environ[progress.FOLDER] = progress_folder
-    from pipelines.logs import quiet
+    from pipelines.logs import hide_tracebacks, quiet
 
     quiet()
+    hide_tracebacks()
     logging.disable(logging.INFO)  # Beam would log all options of the pipeline
     from apache_beam.runners.worker import sdk_worker_main
 

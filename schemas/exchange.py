@@ -79,32 +79,73 @@ VERDICT = pa.schema(
 )
 
 # Tasks of an exchange aim at so many bytes of the job's input each. Fine partitions make even shards, but each costs a
-# segment in every chunk: beyond a count that serves small jobs they grow.
+# segment in every chunk: beyond a count that serves small jobs they grow, up to what a task can hold.
 _FINE_PARTITION_BYTES = 8 << 20
 _PARTITION_BYTES = 32 << 20
-_FINE_PARTITIONS = 64
 _REJECT_BYTES = 256 << 20
 _EXACT_BYTES = 32 << 20
 _FINE_BAND_BYTES = 6 << 20
 _BAND_BYTES = 16 << 20
+_FINE_PARTITIONS = 64
+_LARGEST_BYTES = 256 << 20
+
+# Segments that one task writes for a channel at most. A chunk that does not write them for the last time writes fewer:
+# it is small, and each of its segments costs a request.
+FAN_OUT = 256
+_CHUNK_SHARE = 16
+
+# Bytes of segments that one task of a round splits further.
+BUNCH_BYTES = 128 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Into how many parts each exchange is split. Fixed when a job is planned, from the size of its input."""
+    """Into how many parts each exchange is split, and in how many rounds. Fixed when a job is planned, from the size
+    of its input."""
 
     partitions: int
     exact_ranges: int
     band_partitions: int
     reject_partitions: int
+    fan_out: int = FAN_OUT
+    bunch_bytes: int = BUNCH_BYTES
+
+    def parts(self, channel: str) -> int:
+        """Into how many partitions a channel is split in the end."""
+        return {
+            "exact": self.exact_ranges,
+            "members": self.exact_ranges,
+            "bands": self.band_partitions,
+            "rejects": self.reject_partitions,
+            "edges": 1,
+        }.get(channel, self.partitions)
+
+    def strides(self, channel: str) -> tuple[int, ...]:
+        """How many consecutive partitions share a segment, round by round; 1 in the last, which mostly is the first."""
+        strides, first = [1], self.fan_out
+        while self.parts(channel) > strides[0] * first:
+            strides.insert(0, strides[0] * self.fan_out)
+            first = max(1, self.fan_out // _CHUNK_SHARE)
+        return tuple(strides)
 
 
-def layout(input_bytes: int) -> Layout:
+def layout(input_bytes: int, fan_out: int = FAN_OUT, bunch_bytes: int = BUNCH_BYTES) -> Layout:
     """The layout for about so many bytes of decompressed input."""
 
     def parts(size: int) -> int:
         return max(1, -(-input_bytes // size))
 
-    partitions = min(parts(_FINE_PARTITION_BYTES), max(_FINE_PARTITIONS, parts(_PARTITION_BYTES)))
-    bands = min(parts(_FINE_BAND_BYTES), max(_FINE_PARTITIONS, parts(_BAND_BYTES)))
-    return Layout(partitions, parts(_EXACT_BYTES), bands, parts(_REJECT_BYTES))
+    def grown(fine: int, size: int) -> int:
+        """Parts of `fine` bytes while these are few, then of `size`, then as many as one round can have, then of
+        the largest bytes."""
+        few = min(parts(fine), max(_FINE_PARTITIONS, parts(size)))
+        return min(few, max(FAN_OUT, parts(_LARGEST_BYTES)))
+
+    return Layout(
+        partitions=grown(_FINE_PARTITION_BYTES, _PARTITION_BYTES),
+        exact_ranges=grown(_EXACT_BYTES, _EXACT_BYTES),
+        band_partitions=grown(_FINE_BAND_BYTES, _BAND_BYTES),
+        reject_partitions=parts(_REJECT_BYTES),
+        fan_out=fan_out,
+        bunch_bytes=bunch_bytes,
+    )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import settings
 
 from schemas.chunk import DOCUMENT, REJECT, Chunk, empty
+
+if TYPE_CHECKING:
+    from tests.cluster import Cluster
+    from tests.elsewhere import Environment
 
 settings.register_profile("default", deadline=None, max_examples=100)
 settings.load_profile("default")
@@ -25,6 +30,38 @@ def data() -> Path:
     if not (folder / "labels").is_dir():
         pytest.skip(f"no real data in {folder} (set MALMUNGCHI_DATA to where it is)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    from tests.elsewhere import build_wheel
+
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment of its own with the wheel, its kernels compiled as the image's build does it."""
+    from tests.elsewhere import Environment
+
+    place = Environment(tmp_path_factory.mktemp("elsewhere"), wheel)
+    place.run("-m", "pipelines.preload")
+    return place
+
+
+@pytest.fixture
+def cluster(elsewhere: Environment, tmp_path: Path) -> Iterator[Cluster]:
+    """A Dask scheduler there, without workers yet."""
+    from tests.cluster import Cluster
+    from tests.elsewhere import free_port
+
+    found = Cluster(elsewhere, tmp_path, free_port())
+    try:
+        found.start()
+        yield found
+    finally:
+        found.close()
 
 
 def documents(texts: list[str], **columns: list[Any]) -> pa.RecordBatch:

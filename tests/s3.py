@@ -19,16 +19,19 @@ from pathlib import Path
 
 import pytest
 
+from transforms.storage import RETRY_SECONDS
+
 KEY, SECRET = "tester-key-7f3a", "tester-secret-91c4"
 
 
 def find_server() -> str:
     """Path of versitygw; skips the test where it is absent."""
-    home = Path.home() / "go" / "bin" / "versitygw"
-    found = os.environ.get("VERSITYGW") or shutil.which("versitygw") or (str(home) if home.is_file() else "")
-    if not found:
-        pytest.skip("no S3 server: go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 (or set VERSITYGW)")
-    return found
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    built = [str(path) for path in cache.glob("malmungchi/versitygw-*/versitygw")]
+    found = [os.environ.get("VERSITYGW"), shutil.which("versitygw"), *built]
+    if not any(found):
+        pytest.skip("no S3 server: make versitygw (needs Go), or set VERSITYGW to where one is")
+    return next(filter(None, found))
 
 
 def _free_port() -> int:
@@ -63,8 +66,8 @@ def server(folder: Path) -> Iterator[int]:
         process.wait()
 
 
-def environment(port: int) -> dict[str, str]:
-    """What a client needs to reach the server or a proxy at `port`."""
+def environment(port: int, retry_seconds: float = 30) -> dict[str, str]:
+    """What a client needs to reach the server or a proxy at `port`, and how long it may try."""
     return {
         **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
@@ -72,6 +75,7 @@ def environment(port: int) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
+        RETRY_SECONDS: str(retry_seconds),
     }
 
 

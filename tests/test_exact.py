@@ -92,7 +92,7 @@ def test_groups_without_candidates_are_decided_and_the_others_sent_on(tmp_path: 
     ]  # fmt: skip
     assert {(row["ordinal"], row["best"]) for row in found["candidates"]} == {(2, True), (3, False), (4, True)}
     assert {row["ordinal"] for row in found["wanted"]} == {2, 4}
-    assert record.counts == {"dropped": [1], "dropped_bytes": [3]}
+    assert record.counts["sizes"] == [("verdicts", 0, 1, 3)]
 
 
 def test_nodes_and_rows_of_a_staged_chunk() -> None:

@@ -27,7 +27,7 @@ def _batch(count: int) -> pa.RecordBatch:
 
 def _written(folder: Path) -> task.Record:
     def work(segments: Segments) -> dict[str, int]:
-        segments.scatter("rows", _batch(100), np.arange(100) % 7, compress=True)
+        segments.scatter("numbers", _batch(100), np.arange(100) % 7, compress=True)
         segments.scatter("more", _batch(10), np.zeros(10, np.int64))
         segments.add("none", 0, _batch(0))
         return {"rows": 110}
@@ -37,11 +37,11 @@ def _written(folder: Path) -> task.Record:
 
 def test_rows_come_back_by_partition_in_their_order(tmp_path: Path) -> None:
     record = _written(tmp_path)
-    assert {channel for channel, _, _ in record.slices} == {"rows", "more"}
-    for partition, part in record.channel("rows"):
+    assert {channel for channel, _, _ in record.slices} == {"numbers", "more"}
+    for partition, part in record.channel("numbers"):
         expected = [i for i in range(100) if i % 7 == partition]
         assert read_slice(part, str(tmp_path), SCHEMA)["n"].to_pylist() == expected
-    parts = [part for _, part in record.channel("rows")]
+    parts = [part for _, part in record.channel("numbers")]
     table = read_slices(reversed(parts), str(tmp_path), SCHEMA)
     assert table.equals(read_slices(parts, str(tmp_path), SCHEMA))
     assert sorted(table["n"].to_pylist()) == list(range(100))
@@ -62,7 +62,7 @@ def test_a_task_is_done_once(tmp_path: Path) -> None:
 
 def test_a_failed_task_leaves_nothing(tmp_path: Path) -> None:
     def fails(segments: Segments) -> dict[str, int]:
-        segments.add("rows", 0, _batch(3))
+        segments.add("numbers", 0, _batch(3))
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
@@ -73,7 +73,7 @@ def test_a_failed_task_leaves_nothing(tmp_path: Path) -> None:
 
 def test_damage_is_noticed(tmp_path: Path) -> None:
     record = _written(tmp_path)
-    part = next(record.channel("rows"))[1]
+    part = next(record.channel("numbers"))[1]
     file = tmp_path / "stage" / "one.arrow"
     data = bytearray(file.read_bytes())
     data[part.offset + part.length // 2] ^= 1

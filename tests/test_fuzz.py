@@ -16,6 +16,7 @@ import lzma
 import struct
 import unicodedata
 from collections.abc import Callable
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,7 @@ from schemas.config import Fingerprint, Language, Normalize, Read
 from schemas.work import Columns, InputFile, WorkItem
 from tests import test_cover, test_jsonl_kernel, test_language, test_shingles
 from tests.conftest import chunk_of
+from transforms import footer
 from transforms.columns import peek_columns
 from transforms.decompress import BrokenError, open_decompressed
 from transforms.documents import Part, parse_dates
@@ -77,7 +79,7 @@ def text_of(data: bytes) -> str:
 
 def lines(data: bytes) -> None:
     """JSON lines: each line that is not blank is a row or a reject, and the one that it should be."""
-    limit, data = 1024 + len(data[:1]), data[1:]
+    data = data[1:]
     config = Read(max_line_bytes=1024, max_text_bytes=64)
     found = [
         seen(list(read_jsonl(item("jsonl", len(data)), config, size, open_decompressed(io.BytesIO(data), "none"))))
@@ -88,7 +90,7 @@ def lines(data: bytes) -> None:
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         rule, members = test_jsonl_kernel.reference(line.removesuffix(b"\r"))
         text = test_jsonl_kernel.plain(members.get("text"))
-        if len(line.removesuffix(b"\r")) > limit - 1:
+        if len(line.removesuffix(b"\r")) > 1024:
             rule = "too_long"
         elif not rule and text is None:
             rule = "no_text"
@@ -157,7 +159,8 @@ def parquet(data: bytes) -> None:
     for place, value in struct.iter_unpack("<HB", data[1 : 1 + len(data[1:]) // 3 * 3]):
         whole[place % len(whole)] = value
     config, work = Read(), item("parquet", len(whole))
-    parts = list(read_parquet(work, config, 1 << 20, io.BytesIO(bytes(whole))))
+    with mock.patch.object(footer, "PART_BYTES", 1 if data[:1] > b"\x7f" else footer.PART_BYTES):
+        parts = list(read_parquet(work, config, 1 << 20, io.BytesIO(bytes(whole))))
     for part in parts:
         part.rows.validate(full=True)
         part.rejects.validate(full=True)
@@ -256,7 +259,7 @@ SEEDS: dict[str, list[bytes]] = {
     "lines": [b'0{"text":"\\ud55c","id":1}\r\n\n[1]\n{"text":null,"x":[{"y":1e5}]}\n{"te', b"0\xef\xbb\xbf{}"],
     "names": [b'{"text":"a","\\u0061":{"b":[1,"c"]}}\n{"d":true}'],
     "packed": [bytes([i]) + pack(b"{}\n" * 9) * 2 for i, pack in enumerate(PACK)],
-    "parquet": [bytes([i, 9, 0, 9]) for i in range(6)],
+    "parquet": [bytes([i, 9, 0, 9]) for i in (0, 1, 2, 253, 254, 255)],
     "text": [
         b"0" + "가나다 ㅋㅋ\u1100\u1161\u11a8 漢字\u3164".encode("utf-16-le"),
         b"\x80```\n<b>a&nbsp;</b>\x1e" + "가".encode(),

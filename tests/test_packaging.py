@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,13 +15,19 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests import corpus
+from tests.cluster import ended, launch
+from tests.conftest import ROOT
+from tests.elsewhere import PACKAGES, Environment, closing, find_program, until
+from tests.network import Hosts
+from tests.test_build import digests, malmungchi, write
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PACKAGES = ("pipelines", "transforms", "schemas")
 
 
 def packages_on_disk() -> set[str]:
@@ -56,26 +62,8 @@ def instructions() -> list[str]:
 # ---- wheel
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel, built from a copy so that nothing is left behind in the checkout."""
-    version = importlib.metadata.version("setuptools") if importlib.util.find_spec("setuptools") else "0"
-    if int(version.partition(".")[0]) < 77:
-        pytest.skip(f"building the wheel needs setuptools 77, here is {version}: install requirements-dev.lock")
-    source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for name in (*PACKAGES, "tests", "samples"):  # the last two must stay out of it
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", "."]
-    built = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
-    (file,) = (source / "dist").glob("*.whl")
-    return zipfile.ZipFile(file)
-
-
-def test_the_wheel_holds_exactly_our_packages(wheel: zipfile.ZipFile) -> None:
-    files = [name for name in wheel.namelist() if ".dist-info/" not in name]
+def test_the_wheel_holds_exactly_our_packages(wheel: Path) -> None:
+    files = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     assert {".".join(name.split("/")[:-1]) for name in files} == packages_on_disk()
     assert {name for name in files if not name.endswith(".py")} == {f"{name}/py.typed" for name in PACKAGES}
     assert len([name for name in files if name.endswith(".py")]) == sum(
@@ -83,11 +71,12 @@ def test_the_wheel_holds_exactly_our_packages(wheel: zipfile.ZipFile) -> None:
     )
 
 
-def test_the_wheel_has_its_licence_and_program(wheel: zipfile.ZipFile) -> None:
-    (info,) = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
-    assert "Apache License" in wheel.read(f"{info}/licenses/LICENSE").decode()
-    assert "malmungchi = pipelines.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
-    assert "License-Expression: Apache-2.0" in wheel.read(f"{info}/METADATA").decode()
+def test_the_wheel_has_its_licence_and_program(wheel: Path) -> None:
+    file = zipfile.ZipFile(wheel)
+    (info,) = {name.split("/")[0] for name in file.namelist() if ".dist-info/" in name}
+    assert "Apache License" in file.read(f"{info}/licenses/LICENSE").decode()
+    assert "malmungchi = pipelines.cli:main" in file.read(f"{info}/entry_points.txt").decode()
+    assert "License-Expression: Apache-2.0" in file.read(f"{info}/METADATA").decode()
 
 
 def test_pyproject_lists_every_package() -> None:
@@ -104,7 +93,9 @@ def test_the_locks_pin_what_pyproject_asks_for() -> None:
     def names(requirements: list[str]) -> set[str]:
         return {re.split(r"[<>=!\[; ]", name, maxsplit=1)[0].lower() for name in requirements}
 
-    wanted = names([*PROJECT["project"]["dependencies"], *extras["s3"], *extras["gcs"], *extras["hdfs"]])
+    wanted = names(
+        [*PROJECT["project"]["dependencies"], *extras["s3"], *extras["gcs"], *extras["hdfs"], *extras["dask"]]
+    )
     assert wanted <= runtime.keys()
     assert names(extras["dev"]) <= dev.keys()
     assert runtime.items() <= dev.items(), "tests must run on the versions that are shipped"
@@ -115,6 +106,7 @@ def test_beam_is_the_same_everywhere() -> None:
     version = beam.removeprefix("apache-beam==")
     assert pins("requirements.lock")["apache-beam"] == version
     assert f"ARG BEAM_VERSION={version}" in instructions()
+    assert f"\nBEAM_VERSION = v{version}\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "FROM apache/beam_python3.11_sdk:${BEAM_VERSION} AS beam" in instructions()
 
 
@@ -126,6 +118,14 @@ def test_the_locks_say_nothing_about_where_packages_come_from() -> None:
 # ---- image
 
 
+def test_a_linter_finds_no_fault_with_the_dockerfile() -> None:
+    linter = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if not linter:
+        pytest.skip("no hadolint here: install requirements-dev.lock")
+    done = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
 def test_the_image_is_made_of_named_versions_and_locked_packages() -> None:
     steps = instructions()
     for step in steps:
@@ -133,21 +133,93 @@ def test_the_image_is_made_of_named_versions_and_locked_packages() -> None:
             image = step.split()[1]
             assert re.search(r":[^:]+$", image), f"{image} has no version"
             assert not image.endswith(":latest"), image
-    assert any("--require-hashes -r /tmp/requirements.lock" in step for step in steps)
+    assert any("--require-hashes -r requirements.lock" in step for step in steps)
     installs = [step for step in steps if "pip install" in step]
     assert all("--require-hashes" in step or "--no-deps" in step for step in installs)
-    assert "pip check" in installs[-1]
+    assert any("pip check" in step for step in steps)
+    assert f'org.opencontainers.image.version="{PROJECT["project"]["version"]}"' in " ".join(steps)
 
 
 def test_the_image_runs_beams_boot_and_not_as_root() -> None:
     steps = instructions()
     assert steps[-1] == 'ENTRYPOINT ["/opt/apache/beam/boot"]'
-    assert [step for step in steps if step.startswith("USER ")] == ["USER malmungchi"]
-    environment = next(step for step in steps if step.startswith("ENV "))
-    for name in ("PYTHONUNBUFFERED=1", "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1", "NUMBA_CACHE_DIR="):
+    assert [step for step in steps if step.startswith("USER ")] == ["USER 1000"]
+    environment = next(step for step in steps if step.startswith("ENV PYTHON"))
+    for name in ("RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1", "NUMBA_CACHE_DIR=", "OMP_NUM_THREADS=1"):
         assert name in environment
     warmed = next(index for index, step in enumerate(steps) if "python -m pipelines.preload" in step)
-    assert steps.index(environment) < warmed
+    assert steps.index(environment) < warmed < steps.index("USER 1000")
+
+
+def test_the_images_own_steps_install_the_package(tmp_path: Path) -> None:
+    """Those that need no Docker: what builds the wheel is pinned with hashes, and the wheel is built and installed."""
+    source = tmp_path / "src"
+    source.mkdir()
+    for step in instructions():
+        if step.startswith("COPY ") and "--from" not in step:
+            for name in step.split()[1:-1]:
+                copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+                copy(ROOT / name, source / name)
+    commands = [step.removeprefix("RUN ").replace("/packages", str(tmp_path / "packages")) for step in instructions()]
+    (pin,) = [command.partition("&&")[0] for command in commands if command.startswith("sed ")]
+    (install,) = [command for command in commands if command.startswith("pip install") and "--no-deps" in command]
+    for command in (pin, install.replace("pip ", f"{sys.executable} -m pip --disable-pip-version-check --quiet ", 1)):
+        # pip would otherwise take the package out of the environment that runs the tests.
+        subprocess.run(command, shell=True, cwd=source, check=True, env={**os.environ, "PIP_IGNORE_INSTALLED": "1"})
+    lock = (source / "build.lock").read_text(encoding="utf-8").splitlines()
+    assert lock[0].startswith("setuptools==")
+    assert len(lock) > 1
+    assert all(line.strip().startswith("--hash=sha256:") for line in lock[1:])
+    (found,) = (tmp_path / "packages").glob("lib/python*/site-packages/pipelines/cli.py")
+    assert found.read_bytes() == (ROOT / "pipelines" / "cli.py").read_bytes()
+    assert (tmp_path / "packages" / "bin" / "malmungchi").exists()
+
+
+def test_the_compiled_kernels_are_used_and_not_compiled_again(elsewhere: Environment) -> None:
+    """As in the image: one process has filled the cache, another loads everything from it."""
+    said = elsewhere.run("-m", "pipelines.preload", NUMBA_DEBUG_CACHE="1").stdout
+    assert "data loaded from" in said
+    assert "saved to" not in said
+
+
+def test_the_images_boot_starts_workers_beside_an_engine(elsewhere: Environment, tmp_path: Path) -> None:
+    """On a host of its own: boot as the first process of its container with a pool, Prism in place of Flink."""
+    boot, engine = find_program("boot"), find_program("prism")
+    inputs = write(tmp_path / "in" / "a.jsonl", corpus.rows(300))
+    malmungchi("build", "--input", inputs, "--output", tmp_path / "local")
+    (program,) = [step for step in instructions() if step.startswith("HEALTHCHECK ")]
+    health = json.loads(program.partition(" CMD ")[2])
+    place = 'mount -t tmpfs none /opt && mkdir -p /opt/apache/beam && cp $0 /opt/apache/beam/boot && exec "$@"'
+    with Hosts() as hosts:
+        _, there = hosts.add("task-manager")
+        _, alone = hosts.add("alone")
+        container = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", place, boot]
+        variables = {**elsewhere.variables(), "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1"}
+
+        def start(*command: object, prefix: list[str]) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [*prefix, *map(str, command)], cwd=elsewhere.away, env=variables, start_new_session=True,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+
+        def is_healthy(process: subprocess.Popen[bytes]) -> bool:
+            (first,) = psutil.Process(process.pid).children()
+            inside = ["nsenter", "--target", str(first.pid), "--all", "--wd", *health]
+            return subprocess.run(inside, env=variables, check=False, capture_output=True).returncode == 0
+
+        pool = start("/opt/apache/beam/boot", "--worker_pool", prefix=[*there, *container])
+        prism = start(engine, "-job_port", 8073, "-web_port", 8074, prefix=there)
+        idle = start("sleep", 60, prefix=[*alone, *container])
+        silent = start("python", "-c", "import time; time.sleep(60)", "--worker_pool", prefix=[*alone, *container])
+        with closing(pool, prism, idle, silent):
+            until(lambda: psutil.Process(pool.pid).children() and is_healthy(pool))
+            assert is_healthy(idle), "only a pool has to answer"
+            assert not is_healthy(silent), "this one says that it is a pool, and nothing answers"
+            away = ("--runner=portable", "--job_endpoint=localhost:8073")
+            job = launch("build", "--input", inputs, "--output", tmp_path / "out", *away, prefix=there)
+            done = ended(job)
+            assert "release:" in done
+    assert digests(tmp_path / "out") == digests(tmp_path / "local")
 
 
 def test_the_image_gets_every_file_it_copies() -> None:

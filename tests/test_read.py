@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, Chunk, ChunkCoder
 from schemas.config import Read
 from schemas.work import Columns, InputFile, WorkItem
-from transforms import read_parquet
+from transforms import footer
 from transforms.columns import ColumnsError, guess_columns, peek_columns
 from transforms.decompress import BrokenError
 from transforms.documents import parse_dates
@@ -347,19 +347,17 @@ def test_parquet_without_footer(tmp_path: Path, data: bytes) -> None:
     assert rejects(read(whole(path, "parquet"))) == [(0, "corrupt")]
 
 
-def test_parquet_with_a_footer_beyond_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_parquet, "MAX_FOOTER", 100)
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"text": ["a"]}), path)
-    chunks = read(whole(path, "parquet"))
-    assert rejects(chunks) == [(0, "corrupt")]
-    assert "footer" in chunks[0].rejects.to_pylist()[0]["value"]
-
-
-def test_parquet_of_many_tiny_row_groups(tmp_path: Path) -> None:
+def test_parquet_of_many_tiny_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": [str(i) for i in range(3_000)]}), path, row_group_size=1)
-    assert [d["text"] for d in documents(read(whole(path, "parquet")))] == [str(i) for i in range(3_000)]
+    expected = [str(i) for i in range(3_000)]
+    assert [d["text"] for d in documents(read(whole(path, "parquet")))] == expected
+    monkeypatch.setattr(footer, "PART_BYTES", 10_000)
+    assert [d["text"] for d in documents(read(whole(path, "parquet")))] == expected
+    part = dataclasses.replace(whole(path, "parquet"), start=10, end=2_990, first_row=10, whole=False)
+    found = documents(read(part))
+    assert [d["text"] for d in found] == expected[10:2_990]
+    assert [d["row"] for d in found] == list(range(11, 2_991))
 
 
 def test_parts_of_a_file(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ import pyarrow as pa
 from schemas.config import Deduplicate, Fingerprint
 from schemas.exchange import EDGE, MEMBER, Layout, band_schema
 from schemas.work import Slice
-from transforms.exchange import Segments, in_order, read_slice
+from transforms.components import join
+from transforms.exchange import Segments, read_batches
 from transforms.kernels import candidates as kernel
-from transforms.kernels import components, minhash, strings
-from transforms.task import Regroup, RunTasks
+from transforms.kernels import minhash, strings
+from transforms.task import RunTasks
 
 
 def _words(column: pa.FixedSizeBinaryArray) -> np.ndarray:
@@ -76,8 +77,7 @@ class FindForest:
         return sketches
 
     def _batches(self, parts: list[Slice]) -> Iterator[pa.RecordBatch]:
-        schema = band_schema(self.fingerprint.num_perm)
-        return (read_slice(part, self.staging, schema) for part in in_order(parts))
+        return read_batches(parts, self.staging, band_schema(self.fingerprint.num_perm))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +88,14 @@ class JoinForests:
     layout: Layout
 
     def __call__(self, partition: int, parts: dict[str, list[Slice]], segments: Segments) -> dict[str, Any]:
-        batches = (read_slice(part, self.staging, EDGE) for part in in_order(parts["edges"]))
-        node, root = components.components((batch["a"].to_numpy(), batch["b"].to_numpy()) for batch in batches)
-        members = pa.RecordBatch.from_arrays([pa.array(node), pa.array(root)], schema=MEMBER)
-        segments.scatter("members", members, strings.ranges(node, self.layout.exact_ranges))
-        return {"nodes": len(node)}
+        batches = read_batches(parts["edges"], self.staging, EDGE)
+        edges = ((batch["a"].to_numpy(), batch["b"].to_numpy()) for batch in batches)
+        nodes = 0
+        for node, root in join(edges, sum(part.rows for part in parts["edges"])):
+            members = pa.RecordBatch.from_arrays([pa.array(node), pa.array(root)], schema=MEMBER)
+            segments.scatter("members", members, strings.ranges(node, self.layout.exact_ranges))
+            nodes += len(node)
+        return {"nodes": nodes}
 
 
 @dataclasses.dataclass
@@ -106,10 +109,9 @@ class FindCandidates(beam.PTransform):
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         forest = FindForest(self.staging, self.fingerprint, self.deduplicate)
+        joined = JoinForests(self.staging, self.layout)
         return (
             pcoll
-            | "RegroupBands" >> Regroup(self.staging, ("bands",))
-            | "FindForests" >> RunTasks(self.staging, "candidates", "bands", forest)
-            | "RegroupForests" >> Regroup(self.staging, ("edges",))
-            | "JoinForests" >> RunTasks(self.staging, "components", "edges", JoinForests(self.staging, self.layout))
+            | "FindForests" >> RunTasks(self.staging, "candidates", ("bands",), forest, self.layout)
+            | "JoinForests" >> RunTasks(self.staging, "components", ("edges",), joined, self.layout)
         )

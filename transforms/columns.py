@@ -12,9 +12,9 @@ import numpy as np
 from schemas.config import Read
 from schemas.work import ROLES, Columns
 from transforms.decompress import BrokenError, Decompressed, open_decompressed
+from transforms.footer import Footer
 from transforms.kernels import jsonl
 from transforms.read_jsonl import Block
-from transforms.read_parquet import open_parquet
 from transforms.storage import open_input
 
 # Names that a role goes by, the most telling first; compared without case, blanks and punctuation.
@@ -83,7 +83,7 @@ def peek_columns(uri: str, format: str, codec: str, config: Read) -> list[str]:
     with open_input(uri) as raw:
         if format == "parquet":
             try:
-                return list(dict.fromkeys(open_parquet(raw).schema_arrow.names))
+                return list(dict.fromkeys(Footer(raw).names))
             except BrokenError:
                 return []  # the reader will say what is wrong with it
         block = _head(open_decompressed(raw, codec), config.max_line_bytes)

@@ -12,11 +12,12 @@ import zstandard
 from schemas.config import Read
 from schemas.work import InputFile, WorkItem
 from transforms.decompress import BrokenError, open_decompressed
+from transforms.footer import Footer
 from transforms.read import Hashed, open_unchanged
 from transforms.read_jsonl import Block, lines_of
-from transforms.read_parquet import group_rows, open_parquet
+from transforms.read_parquet import group_rows
 from transforms.storage import create, join
-from transforms.task import BLOCKS
+from transforms.task import BLOCKS, numbered
 
 _PIECE = 1 << 20
 # Text of the kinds at hand shrinks to between a third and a seventh (zstd, gzip): what a compressed file holds, about.
@@ -46,17 +47,19 @@ def _item(
     return WorkItem(name, file, uri or file.uri, codec, start, end, first_row, size, False, broken)
 
 
-def cut(file: InputFile, staging: str, config: Read, chunk_bytes: int) -> Cut:
-    """Cuts a file into work items of about `chunk_bytes` of decompressed input.
+def cut(file: InputFile, staging: str, config: Read, chunk_bytes: int, whole_bytes: int = 0) -> Cut:
+    """Cuts a file into work items of about `chunk_bytes` of decompressed input; one that has at most `whole_bytes`, or
+    less than two chunks, is one item.
 
     Plain JSON lines and Parquet are given as ranges; compressed JSON lines are decompressed into blocks below
     `staging`, under names that depend on the file alone; what is small, and text, is one item, the whole file. An
     item's `bytes` are decompressed ones, estimated where nothing tells them. How a compressed file breaks off is
     told to its last item (`broken`). Raises InputChangedError if the file is not what was planned.
     """
-    if file.format == "jsonl" and file.codec != "none" and _is_large(file, chunk_bytes):
+    small = max(2 * chunk_bytes, whole_bytes)
+    if file.format == "jsonl" and file.codec != "none" and _is_large(file, small):
         return _blocks(file, staging, config, chunk_bytes)
-    if file.format == "jsonl" and file.codec == "none" and file.size > 2 * chunk_bytes:
+    if file.format == "jsonl" and file.codec == "none" and file.size > small:
         return _ranges(file, chunk_bytes)
     if file.format == "parquet" and file.size > 2 * chunk_bytes:
         ranges = _row_groups(file, chunk_bytes)
@@ -67,14 +70,14 @@ def cut(file: InputFile, staging: str, config: Read, chunk_bytes: int) -> Cut:
     return Cut([dataclasses.replace(whole, whole=True)], "")
 
 
-def _is_large(file: InputFile, chunk_bytes: int) -> bool:
-    if file.size * EXPANSION > 2 * chunk_bytes:
+def _is_large(file: InputFile, small: int) -> bool:
+    if file.size * EXPANSION > small:
         return True
     if file.codec != "zstd":
         return False
     with open_unchanged(file) as raw:
         try:
-            return zstandard.frame_content_size(raw.read(32)) > 2 * chunk_bytes
+            return zstandard.frame_content_size(raw.read(32)) > small
         except zstandard.ZstdError:
             return False
 
@@ -116,21 +119,19 @@ def _ranges(file: InputFile, chunk_bytes: int) -> Cut:
 def _row_groups(file: InputFile, chunk_bytes: int) -> Cut | None:
     """Ranges of row groups; None if there is nothing to cut, or nothing that can be read."""
     with open_unchanged(file) as raw:
-        try:
-            metadata = open_parquet(raw).metadata
-        except BrokenError:
-            return None
         items: list[WorkItem] = []
         start = size = rows = first_row = 0
-        for group in range(metadata.num_row_groups):
-            try:
-                rows += group_rows(metadata, group, rows)
-            except BrokenError:
-                return None
-            size += max(metadata.row_group(group).total_byte_size, 0)
-            if size >= chunk_bytes or group + 1 == metadata.num_row_groups:
-                items.append(_item(file, len(items), start, group + 1, first_row, size))
-                start, size, first_row = group + 1, 0, rows
+        try:
+            footer = Footer(raw)
+            for part in footer.parts():
+                for group in range(part.start, part.end):
+                    rows += group_rows(part, group, rows)
+                    size += max(part.metadata(group).total_byte_size, 0)
+                    if size >= chunk_bytes or group + 1 == footer.groups:
+                        items.append(_item(file, len(items), start, group + 1, first_row, size))
+                        start, size, first_row = group + 1, 0, rows
+        except BrokenError:
+            return None
         return Cut(items, Hashed(raw).digest(file)) if len(items) > 1 else None
 
 
@@ -146,7 +147,8 @@ def _blocks(file: InputFile, staging: str, config: Read, chunk_bytes: int) -> Cu
         source = Hashed(raw)
         stream = open_decompressed(cast(BinaryIO, source), file.codec)
         for lines in lines_of(block, stream, whole, config.max_line_bytes, chunk_bytes):
-            uri = join(staging, BLOCKS, f"{file.ordinal:08d}-{len(items):06d}.jsonl")
+            name = f"{file.ordinal:08d}-{len(items):06d}.jsonl"
+            uri = join(staging, numbered(BLOCKS, name, file.ordinal, len(items)))
             size = lines.size + (config.max_line_bytes + 2 if lines.long else 0)  # 2: beyond it, whatever its line end
             if size == 0 and items:
                 continue

@@ -15,7 +15,7 @@ from schemas.exchange import CANDIDATE, EXACT, MEMBER, VERDICT, WANTED, Layout
 from schemas.work import Slice
 from transforms.exchange import Segments, read_slices
 from transforms.kernels import strings
-from transforms.task import Regroup, RunTasks
+from transforms.task import RunTasks
 
 _SORT_KEYS = {
     "priority": ("priority", "ascending"),
@@ -86,16 +86,6 @@ def component_group(root: np.ndarray, layout: Layout) -> np.ndarray:
     return strings.ranges(root * np.uint64(0x9E3779B97F4A7C15), layout.partitions)
 
 
-def verdict_counts(rows: pa.RecordBatch, partition: np.ndarray, partitions: int) -> dict[str, Any]:
-    """Documents and bytes dropped, by partition; what publishing needs to size its shards."""
-    dropped = ~np.asarray(rows["kept"])
-    bytes_ = np.bincount(partition[dropped], np.asarray(rows["bytes"])[dropped], partitions)
-    return {
-        "dropped": np.bincount(partition[dropped], minlength=partitions).tolist(),
-        "dropped_bytes": bytes_.astype(np.int64).tolist(),
-    }
-
-
 @dataclasses.dataclass(frozen=True)
 class ResolveExact:
     """Work of one range of nodes: groups of equal content.
@@ -143,7 +133,7 @@ class ResolveExact:
         segments.scatter("candidates", candidates, component_group(root, self.layout))
         wanted = candidates.filter(candidates["best"])
         segments.scatter("wanted", wanted.select(WANTED.names), np.asarray(wanted["partition"]))
-        return verdict_counts(decided, where, self.layout.partitions)
+        return {"decided": decided.num_rows, "going on": candidates.num_rows}
 
 
 @dataclasses.dataclass
@@ -156,4 +146,4 @@ class FindExactDuplicates(beam.PTransform):
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         work = ResolveExact(self.staging, self.layout, self.deduplicate)
-        return pcoll | Regroup(self.staging, ("exact", "members")) | RunTasks(self.staging, "exact", "exact", work)
+        return pcoll | RunTasks(self.staging, "exact", ("exact", "members"), work, self.layout)

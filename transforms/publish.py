@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from schemas.chunk import REJECT
 from schemas.config import Shards
-from schemas.exchange import STAGED, VERDICT
+from schemas.exchange import STAGED, VERDICT, Layout
 from schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File
 from schemas.work import Slice
 from transforms import storage, task
@@ -264,6 +264,16 @@ class WriteRejects:
         return {"files": [dataclasses.asdict(file)]}
 
 
+def shard_task(index: int) -> str:
+    """Name of the task that writes a shard and its part of the ledger."""
+    return task.numbered("publish", f"shard-{index:06d}", index)
+
+
+def rejects_task(index: int) -> str:
+    """Name of the task that writes a file of rejects."""
+    return task.numbered("publish", f"rejects-{index:06d}", index)
+
+
 def _shard_slices(
     name: str, staging: str, shard_of: dict[int, int]
 ) -> Iterator[tuple[int, tuple[int, tuple[str, Slice]]]]:
@@ -276,7 +286,7 @@ def _write_shard(
     group: tuple[int, Iterable[tuple[int, tuple[str, Slice]]]], shards: tuple[Shard, ...], work: WriteShard
 ) -> str:
     index, parts = group
-    name = f"publish/shard-{index:06d}"
+    name = shard_task(index)
     task.run(work.staging, name, lambda segments: work(shards[index], parts))
     return name
 
@@ -284,7 +294,7 @@ def _write_shard(
 def _write_rejects(group: tuple[int, Iterable[tuple[str, Slice]]], places: dict[int, int], work: WriteRejects) -> str:
     partition, parts = group
     index = places[partition]
-    name = f"publish/rejects-{index:06d}"
+    name = rejects_task(index)
     task.run(work.staging, name, lambda segments: work(index, [part for _, part in parts]))
     return name
 
@@ -295,12 +305,14 @@ class WriteShards(beam.PTransform):
 
     shards: tuple[Shard, ...]
     work: WriteShard
+    layout: Layout
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         shard_of = {partition: shard.index for shard in self.shards for partition in shard.partitions}
         slices = beam.FlatMap(_shard_slices, self.work.staging, shard_of)
         return (
             pcoll
+            | "SettleRows" >> task.Settle(self.work.staging, ("rows", "verdicts"), self.layout)
             | "ReadRecords" >> slices.with_output_types(tuple[int, tuple[int, tuple[str, Slice]]])
             | "GroupSlices" >> beam.GroupByKey()
             | "WriteShard" >> beam.Map(_write_shard, self.shards, self.work).with_output_types(str)
@@ -313,11 +325,12 @@ class WriteRejectShards(beam.PTransform):
 
     places: dict[int, int]
     work: WriteRejects
+    layout: Layout
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         write = beam.Map(_write_rejects, self.places, self.work)
         return (
             pcoll
-            | "RegroupRejects" >> task.Regroup(self.work.staging, ("rejects",))
+            | "RegroupRejects" >> task.Regroup(self.work.staging, ("rejects",), self.layout)
             | "WriteRejects" >> write.with_output_types(str)
         )

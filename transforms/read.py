@@ -21,6 +21,7 @@ from transforms.exchange import DamagedError
 from transforms.read_jsonl import read_jsonl
 from transforms.read_parquet import read_parquet
 from transforms.storage import open_input, resolve
+from transforms.task import BLOCKS
 
 _PIECE = 1 << 20
 
@@ -67,7 +68,7 @@ def open_unchanged(file: InputFile) -> BinaryIO:
 
 def _open_block(item: WorkItem) -> BinaryIO:
     """A block's bytes. All are checked before the first row is read, since rows that were are soon staged."""
-    place = "/".join(item.uri.split("/")[-2:])
+    place = BLOCKS + item.uri.rpartition(f"/{BLOCKS}")[2]
     try:
         raw = open_input(item.uri)
     except FileNotFoundError as error:

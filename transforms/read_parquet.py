@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP, concat, empty
 from schemas.config import Read
 from schemas.work import WorkItem
+from transforms import footer
 from transforms.decompress import BOMB_BYTES, BOMB_RATIO, BrokenError
 from transforms.documents import Part, Rows, assemble, keep_in_metadata, nulls, parse_dates, reject
+from transforms.footer import ERRORS, Footer
 
-_ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 BATCH_BYTES = 4 << 20
 # The size of a row group is what its writer says: a batch has this many rows at most, whatever that is.
 BATCH_ROWS = 1 << 13
@@ -28,26 +29,6 @@ BATCH_ROWS = 1 << 13
 # What a batch may grow to when the dictionaries of its columns are written out: a row of a few bits can stand for a
 # value of megabytes.
 _WRITTEN_OUT = 16 << 20
-
-# pyarrow holds a footer whole, at six times its size. A million row groups of one column are 160 MB.
-MAX_FOOTER = 256 << 20
-
-
-def _cause(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def open_parquet(raw: BinaryIO) -> Any:
-    """pyarrow's ParquetFile, which reads columns page by page. Raises BrokenError if there is no readable footer."""
-    try:
-        size = raw.seek(0, 2)
-        raw.seek(max(size - 8, 0))
-        footer = int.from_bytes(raw.read(4), "little")
-        if footer > MAX_FOOTER and footer < size:
-            raise BrokenError("corrupt", f"a Parquet footer of {footer} bytes, more than {MAX_FOOTER}")
-        return pq.ParquetFile(raw, pre_buffer=False, buffer_size=1 << 20, memory_map=False)
-    except _ERRORS as error:
-        raise BrokenError("corrupt", f"no readable Parquet footer: {_cause(error)}") from error
 
 
 def read_parquet(item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO) -> Iterator[Part]:
@@ -86,9 +67,9 @@ def read_parquet(item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO) 
 _Batch = tuple[pa.RecordBatch | None, int, BrokenError | None]
 
 
-def group_rows(metadata: Any, group: int, before: int) -> int:
+def group_rows(part: footer.Part, group: int, before: int) -> int:
     """Rows of a row group, of which there are `before` in those before it. Raises BrokenError for absurd numbers."""
-    rows: int = metadata.row_group(group).num_rows
+    rows: int = part.metadata(group).num_rows
     if not 0 <= rows < (1 << ROW_BITS) - before:
         raise BrokenError("corrupt", f"row group {group} is said to have {rows} rows, and this is the end of reading")
     return rows
@@ -111,9 +92,9 @@ class _Group(NamedTuple):
         return self.rows * self.size > _WRITTEN_OUT
 
 
-def _group(metadata: Any, number: int, before: int, file_size: int) -> _Group:
+def _group(part: footer.Part, number: int, before: int, file_size: int) -> _Group:
     """Raises BrokenError for a number of rows that cannot be, and for what is said to be a bomb."""
-    rows, size = group_rows(metadata, number, before), max(metadata.row_group(number).total_byte_size, 0)
+    rows, size = group_rows(part, number, before), max(part.metadata(number).total_byte_size, 0)
     if size > max(BOMB_BYTES, BOMB_RATIO * file_size):
         raise BrokenError("corrupt", f"a decompression bomb: row group {number} is said to be {size} bytes")
     return _Group(number, rows, size)
@@ -121,38 +102,50 @@ def _group(metadata: Any, number: int, before: int, file_size: int) -> _Group:
 
 def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[_Batch]:
     """(batch, its first row, None), or (None, row, what is wrong there)."""
-    try:
-        parquet = open_parquet(raw)
-    except BrokenError as broken:
-        yield None, 0, broken
-        return
     row = item.first_row + 1
+    try:
+        file = Footer(raw)
+        end = file.groups if item.end < 0 else item.end
+        for part in file.parts(item.start, end):
+            last = yield from _part(item, raw, part, range(max(part.start, item.start), min(part.end, end)), row)
+            if last is None:
+                return
+            row = last
+    except BrokenError as broken:
+        yield None, row if row > item.first_row + 1 else 0, broken
+        return
+    if end == file.groups and row - 1 != file.rows:
+        cause = f"the file is said to have {file.rows} rows, its row groups {row - 1}"
+        yield None, row, BrokenError("corrupt", cause)
+
+
+def _part(
+    item: WorkItem, raw: BinaryIO, part: footer.Part, numbers: range, row: int
+) -> Generator[_Batch, None, int | None]:
+    """The batches of some row groups of a part; in the end the row behind them, None if there can be no more."""
     run: list[_Group] = []
     size = rows = 0
-    end = parquet.metadata.num_row_groups if item.end < 0 else item.end
-    for number in range(item.start, end):
+    for number in numbers:
         absurd: BrokenError | None = None
         try:
-            run.append(_group(parquet.metadata, number, row + rows, item.file.size))
+            run.append(_group(part, number, row + rows, item.file.size))
             size, rows = size + run[-1].size, rows + run[-1].rows
         except BrokenError as error:
             absurd = error
         alone = run and run[-1].risky
-        if size < BATCH_BYTES and rows < BATCH_ROWS and number + 1 < end and not alone and absurd is None:
+        if size < BATCH_BYTES and rows < BATCH_ROWS and number + 1 < numbers.stop and not alone and absurd is None:
             continue
         for groups in [run[:-1], run[-1:]] if alone else [run]:
-            yield from _run(parquet, raw, groups, row)
+            yield from _run(part, raw, groups, row)
             row += sum(group.rows for group in groups)
         if absurd is not None:
             yield None, row, absurd
-            return
+            return None
         run, size, rows = [], 0, 0
-    if end == parquet.metadata.num_row_groups and row - 1 != parquet.metadata.num_rows:
-        cause = f"the file is said to have {parquet.metadata.num_rows} rows, its row groups {row - 1}"
-        yield None, row, BrokenError("corrupt", cause)
+    return row
 
 
-def _run(parquet: Any, raw: BinaryIO, groups: Sequence[_Group], row: int) -> Iterator[_Batch]:
+def _run(part: footer.Part, raw: BinaryIO, groups: Sequence[_Group], row: int) -> Iterator[_Batch]:
     """The batches of some row groups: of small ones together, of which each is tried alone if that fails."""
     if not groups:
         return
@@ -161,9 +154,9 @@ def _run(parquet: Any, raw: BinaryIO, groups: Sequence[_Group], row: int) -> Ite
     done = 0
     try:
         if groups[0].risky:
-            length = max(1, min(length, _WRITTEN_OUT // _largest_row(parquet, raw, groups[0])))
-        numbers = [group.number for group in groups]
-        batches: Iterable[Any] = map(_decoded, parquet.iter_batches(length, row_groups=numbers, use_threads=False))
+            length = max(1, min(length, _WRITTEN_OUT // _largest_row(part, raw, groups[0])))
+        numbers = [group.number - part.start for group in groups]
+        batches: Iterable[Any] = map(_decoded, part.parquet.iter_batches(length, row_groups=numbers, use_threads=False))
         if len(groups) > 1:  # nothing is given out before all of it is good
             batches = list(batches)
             if sum(batch.num_rows for batch in batches) != rows:
@@ -174,26 +167,27 @@ def _run(parquet: Any, raw: BinaryIO, groups: Sequence[_Group], row: int) -> Ite
         cause = (
             f"row group {groups[0].number} is said to have {rows} rows, and {done} are there" if done != rows else ""
         )
-    except _ERRORS as error:
+    except ERRORS as error:
         if len(groups) > 1:
             for group in groups:
-                yield from _run(parquet, raw, [group], row)
+                yield from _run(part, raw, [group], row)
                 row += group.rows
             return
-        cause = f"rows {row + done} to {row + rows - 1} cannot be read: {_cause(error)}"
+        cause = f"rows {row + done} to {row + rows - 1} cannot be read: {footer.cause(error)}"
     if cause:
         yield None, row + done, BrokenError("corrupt", cause)
 
 
-def _largest_row(parquet: Any, raw: BinaryIO, group: _Group) -> int:
+def _largest_row(part: footer.Part, raw: BinaryIO, group: _Group) -> int:
     """Bytes of a row that has the largest value of each dictionary of a row group, at least 1."""
+    parquet, number = part.parquet, group.number - part.start
     coded = [i for i in range(len(parquet.schema)) if parquet.schema.column(i).physical_type == "BYTE_ARRAY"]
     if not coded:
         return 1
     paths = [parquet.schema.column(i).path for i in coded]
     probe = pq.ParquetFile(raw, metadata=parquet.metadata, read_dictionary=paths, pre_buffer=False)
-    [batch] = itertools.islice(probe.iter_batches(1, row_groups=[group.number], columns=paths, use_threads=False), 1)
-    head = parquet.metadata.row_group(group.number)
+    [batch] = itertools.islice(probe.iter_batches(1, row_groups=[number], columns=paths, use_threads=False), 1)
+    head = part.metadata(group.number)
     # These columns were read, and may be asked. A column of lists has more values than rows.
     lists = [i for i in coded if parquet.schema.column(i).max_repetition_level]
     values = max([-(-head.column(i).num_values // group.rows) for i in lists], default=1)
@@ -309,9 +303,9 @@ def _convert(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) -> t
     """(document rows, rejects) of a batch; row by row where one of them holds what Arrow cannot convert."""
     try:
         return _documents(item, config, batch, row)
-    except _ERRORS as error:
+    except ERRORS as error:
         if batch.num_rows == 1:
-            return empty(DOCUMENT), reject(item.file, row, "corrupt", f"cannot be converted: {_cause(error)}")
+            return empty(DOCUMENT), reject(item.file, row, "corrupt", f"cannot be converted: {footer.cause(error)}")
     rows = [_convert(item, config, batch.slice(i, 1), row + i) for i in range(batch.num_rows)]
     return concat([good for good, _ in rows], DOCUMENT), concat([bad for _, bad in rows], REJECT)
 

@@ -22,7 +22,7 @@ from transforms.progress import report
 
 def chunk_task(item: str, sequence: int) -> str:
     """Name of the task that stages a chunk."""
-    return f"refine/{item}.{sequence:06d}"
+    return task.numbered("refine", f"{item}.{sequence:06d}", *map(int, item.split("-")))
 
 
 def nodes(content_hash: pa.FixedSizeBinaryArray) -> np.ndarray:
@@ -71,7 +71,6 @@ def stage(
     ids, places = string_buffers(rows["id"])
     key = strings.hashes(ids, places)
     partition = strings.ranges(key, layout.partitions)
-    size = np.diff(string_buffers(rows["text"])[1])
     if rows.num_rows:
         staged = rows.append_column(STAGED.field("key"), pa.array(key)).select(STAGED.names)
         segments.scatter("rows", staged, partition, compress=True)
@@ -81,17 +80,19 @@ def stage(
             segments.scatter("exact", exact, strings.ranges(node, layout.exact_ranges))
         if deduplicate.near:
             _stage_bands(rows, node, segments, layout, fingerprint)
-    rejects = chunk.rejects
+    rejects, rejected = chunk.rejects, []
     if rejects.num_rows:
         place = np.asarray(rejects["row"]).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        segments.scatter("rejects", rejects, strings.ranges(place, layout.reject_partitions), compress=True)
+        into = strings.ranges(place, layout.reject_partitions)
+        segments.scatter("rejects", rejects, into, compress=True)
+        rejected = np.unique(into).tolist()
     return {
         "last": chunk.last,
         "digest": chunk.digest,
         "kept": rows.num_rows,
         "rejected": _tally(rejects),
         "languages": {item["values"]: item["counts"] for item in rows["language"].value_counts().to_pylist()},
-        "bytes": np.bincount(partition, size, layout.partitions).astype(np.int64).tolist(),
+        "reject_partitions": rejected,
     }
 
 
@@ -123,7 +124,7 @@ def _stage_bands(
 
 def _stage_task(chunk: Chunk, staging: str, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate) -> str:
     name = chunk_task(chunk.item, chunk.sequence)
-    task.run(staging, name, lambda segments: stage(chunk, segments, layout, fingerprint, deduplicate))
+    task.run(staging, name, lambda segments: stage(chunk, segments, layout, fingerprint, deduplicate), layout)
     report("refine", chunk.rows.num_rows + chunk.rejects.num_rows, chunk.input_bytes)
     return name
 

@@ -57,8 +57,9 @@ class _Part(io.FileIO):
             return super().write(data)
 
 
-# Object stores: how often a request is sent; waits begin at 0.1 s and grow 1.7 times, to 15 s at most: 29 s in all.
-_ATTEMPTS = 10
+# In the environment of launcher and workers: for so many seconds a request that an S3 store fails is sent again.
+RETRY_SECONDS = "MALMUNGCHI_RETRY_SECONDS"
+_RETRY_SECONDS = 30.0
 
 # What is called on file systems elsewhere.
 _CALLS = ("cat_file", "exists", "glob", "info", "ls", "open", "pipe_file", "put_file", "rm", "size")
@@ -102,6 +103,14 @@ def _transient(error: BaseException) -> bool:
     return status >= 500 or status in (408, 429)
 
 
+def _attempts(seconds: float) -> int:
+    """How often s3fs may send a request: its waits begin at 0.1 s and grow 1.7 times, to 15 s at most."""
+    count, waited = 0, 0.0
+    while (waited := waited + min(0.1 * 1.7**count, 15.0)) <= seconds:
+        count += 1
+    return max(1, count)
+
+
 def _s3() -> Any:
     """S3, with one policy of retries: s3fs's own, which alone covers a body that breaks off, for all that may pass."""
     import s3fs
@@ -109,7 +118,7 @@ def _s3() -> Any:
     s3fs.core.set_custom_error_handler(_transient)
     # Listings are not cached: other processes write there as well.
     fs = s3fs.S3FileSystem(use_listings_cache=False, config_kwargs={"retries": {"total_max_attempts": 1}})
-    fs.retries = _ATTEMPTS
+    fs.retries = _attempts(float(os.environ.get(RETRY_SECONDS, _RETRY_SECONDS)))
     return fs
 
 
@@ -171,6 +180,21 @@ def resolve(uri: str) -> tuple[Any, str]:
 
 _BUFFER_BYTES = 1 << 16
 _RANGE_BYTES = 4 << 20
+
+
+@contextlib.contextmanager
+def hurried(uri: str, hurry: bool = True) -> Iterator[None]:
+    """Asks the S3 store of `uri` no second time while the block runs, for what may as well fail."""
+    fs, _ = resolve(uri)
+    attempts = getattr(fs, "retries", 0)
+    if not (attempts and hurry):
+        yield
+        return
+    fs.retries = 1
+    try:
+        yield
+    finally:
+        fs.retries = attempts
 
 
 def is_local(fs: Any) -> bool:
@@ -328,9 +352,9 @@ def remove_if_empty(uri: str) -> None:
 
 
 def remove_parts(uri: str) -> None:
-    """Removes what writers that were killed left directly below `uri`. The caller knows that none is alive."""
+    """Removes what writers that were killed left below `uri`. The caller knows that none is alive."""
     fs, path = resolve(uri)
     if is_local(fs):
-        for name in names(uri):
-            if _PART.search(name):
-                os.remove(os.path.join(path, name))
+        for folder, _, found in os.walk(path):
+            for name in filter(_PART.search, found):
+                os.remove(os.path.join(folder, name))

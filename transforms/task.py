@@ -11,15 +11,35 @@ import apache_beam as beam
 import orjson
 import xxhash
 
+from schemas.exchange import Layout
 from schemas.work import Slice
 from transforms import storage
-from transforms.exchange import DamagedError, Segments
+from transforms.exchange import DamagedError, Segments, in_order, split
 
 # Every folder of the staging area in which tasks leave their records.
-STAGES = ("cut", "refine", "candidates", "components", "exact", "texts", "verified", "publish")
+STAGES = ("cut", "refine", "candidates", "components", "exact", "texts", "verified", "split", "tally", "publish")
 
 # Where cut files leave their parts, `<file>-<part>.jsonl`.
 BLOCKS = "blocks"
+
+# Records that sum up those of many tasks. They stand for these, so they go when one of these does.
+REFINED = "tally/refine"
+SIZES = "tally/sizes"
+
+# Names in one folder at most: tasks are numbered, by one number or two, and in a folder these differ in so many bits.
+_FOLDER_BITS = 14
+
+
+def numbered(stage: str, leaf: str, *numbers: int) -> str:
+    """Name of a task or file `leaf` of a stage that has these numbers. The first stand in the stage's own folder, where
+    there are more they stand in sub-folders."""
+    folders = [number >> _FOLDER_BITS // len(numbers) for number in numbers]
+    return "/".join([stage, "-".join(f"{folder:06d}" for folder in folders), leaf] if any(folders) else [stage, leaf])
+
+
+def partition_task(stage: str, partition: int) -> str:
+    """Name of the task of a stage for one partition."""
+    return numbered(stage, f"{partition:06d}", partition)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +86,15 @@ def _checksum(data: dict[str, Any]) -> str:
     return xxhash.xxh3_64_hexdigest(orjson.dumps(data))
 
 
-def run(staging: str, task: str, work: Callable[[Segments], dict[str, Any]]) -> Record:
-    """Does a task unless it is done already: `work` adds segments and returns the counts.
+def run(
+    staging: str,
+    task: str,
+    work: Callable[[Segments], dict[str, Any]],
+    layout: Layout | None = None,
+    rounds: int = 0,
+) -> Record:
+    """Does a task unless it is done already: `work` adds segments and returns the counts. How these are split
+    `layout` says, and how many `rounds` of the exchange their rows have behind them.
 
     Done twice, or by two workers at once, it leaves the same bytes.
     """
@@ -76,8 +103,10 @@ def run(staging: str, task: str, work: Callable[[Segments], dict[str, Any]]) -> 
         return done
     uri = f"{task}.arrow"
     with storage.create(storage.join(staging, uri)) as file:
-        segments = Segments(file, uri)
+        segments = Segments(file, uri, layout, rounds)
         counts = work(segments)
+    if segments.sizes:
+        counts = {**counts, "sizes": segments.sizes}
     return finish(staging, task, segments.slices, counts)
 
 
@@ -92,24 +121,34 @@ def finish(staging: str, task: str, slices: list[tuple[str, int, Slice]], counts
 def undo(staging: str, uri: str) -> str:
     """Makes the task that wrote a staged file unfinished again, so that the next run does it; its name.
 
-    The tasks of its stage whose files are gone altogether go with it: whoever loses one file mostly loses many.
+    The tasks beside it whose files are gone altogether go with it: whoever loses one file mostly loses many.
     """
-    stage, _, name = uri.rpartition("/")
-    task = f"cut/{name.split('-')[0]}" if stage == BLOCKS else uri.removesuffix(".arrow")
+    folder, _, name = uri.rpartition("/")
+    stage = uri.split("/")[0]
+    task = uri.removesuffix(".arrow")
+    if stage == BLOCKS:
+        ordinal = name.split("-")[0]
+        task = numbered("cut", ordinal, int(ordinal))
     storage.remove(record_uri(staging, task))
+    if stage in (BLOCKS, "cut", "refine"):
+        storage.remove(storage.join(staging, REFINED))
     if stage not in (BLOCKS, "cut"):  # a cut has a record only
         storage.remove(storage.join(staging, uri))
-        found = set(storage.names(storage.join(staging, stage)))
+        found = set(storage.names(storage.join(staging, folder)))
         for other in found:
             if other.endswith(".json") and other.removesuffix(".json") + ".arrow" not in found:
-                storage.remove(storage.join(staging, stage, other))
+                storage.remove(storage.join(staging, folder, other))
     return task
 
 
 def tasks(staging: str, stage: str) -> list[str]:
     """Names of the finished tasks of a stage, sorted."""
-    found = storage.names(storage.join(staging, stage))
-    return [f"{stage}/{name.removesuffix('.json')}" for name in found if name.endswith(".json")]
+    names = storage.names(storage.join(staging, stage))
+    found = [f"{stage}/{name.removesuffix('.json')}" for name in names if name.endswith(".json")]
+    for name in names:
+        if "." not in name:  # a sub-folder
+            found += tasks(staging, f"{stage}/{name}")
+    return sorted(found)
 
 
 def slices(name: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, Slice]]]:
@@ -119,23 +158,173 @@ def slices(name: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple
             yield partition, (channel, part)
 
 
-@dataclasses.dataclass
-class Regroup(beam.PTransform):
-    """PCollection[str] of finished tasks -> their slices of some channels, grouped by partition.
+_SLICES = tuple[int, tuple[str, Slice]]
 
-    This is the shuffle of an exchange: Beam groups references, the data stays where it is.
+
+def split_task(channel: str, rounds: int, group: int, bunch: int) -> str:
+    """Name of the task that splits a bunch of segments of a group of partitions."""
+    return numbered(f"split/{channel}-{rounds}", f"{group:06d}-{bunch:06d}", group, bunch)
+
+
+def _bunches(
+    group: tuple[int, Iterable[tuple[str, Slice]]], layout: Layout, rounds: int
+) -> Iterator[tuple[str, list[Slice]]]:
+    """Segments of one group of partitions, by the names of the tasks that split them: runs of about as many bytes."""
+    number, members = group
+    parts: dict[str, list[Slice]] = defaultdict(list)
+    for channel, part in members:
+        parts[channel].append(part)
+    for channel, found in parts.items():
+        bunch: list[Slice] = []
+        size = count = 0
+        for part in in_order(found):
+            if bunch and size + part.length > layout.bunch_bytes:
+                yield split_task(channel, rounds, number, count), bunch
+                bunch, size, count = [], 0, count + 1
+            bunch.append(part)
+            size += part.length
+        yield split_task(channel, rounds, number, count), bunch
+
+
+def _split(bunch: tuple[str, Iterable[list[Slice]]], staging: str, layout: Layout, rounds: int) -> str:
+    name, (parts,) = bunch
+    channel = name.split("/")[1].split("-")[0]
+
+    def work(segments: Segments) -> dict[str, Any]:
+        split(parts, channel, staging, segments)
+        return {"rows": sum(part.rows for part in parts)}
+
+    run(staging, name, work, layout, rounds)
+    return name
+
+
+@dataclasses.dataclass
+class Settle(beam.PTransform):
+    """PCollection[str] of finished tasks -> tasks that have the same rows of some channels in segments of one partition
+    each. Where the exchange has one round these are the tasks themselves.
+
+    The order of rows, as `in_order` reads them, is the same after one round or many.
     """
 
     staging: str
     channels: tuple[str, ...]
+    layout: Layout
+
+    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
+        for rounds in range(1, len(self.layout.strides(self.channels[0]))):
+            pcoll = (
+                pcoll
+                | f"ReadRecords{rounds}" >> beam.FlatMap(slices, self.staging, self.channels).with_output_types(_SLICES)
+                | f"GroupSlices{rounds}" >> beam.GroupByKey()
+                | f"Bunch{rounds}"
+                >> beam.FlatMap(_bunches, self.layout, rounds).with_output_types(tuple[str, list[Slice]])
+                | f"DealBunches{rounds}" >> beam.GroupByKey()
+                | f"Split{rounds}" >> beam.Map(_split, self.staging, self.layout, rounds).with_output_types(str)
+            )
+        return pcoll
+
+
+def _groups(name: str, staging: str, fan_out: int) -> Iterator[tuple[int, str]]:
+    """A task by the groups of partitions whose documents it has brought, or dropped."""
+    for group in sorted({partition // fan_out for _, partition, _, _ in need(staging, name).counts.get("sizes", [])}):
+        yield group, name
+
+
+def sizes_task(group: int) -> str:
+    """Name of the record with the sizes of a group of partitions."""
+    return numbered(SIZES, f"{group:06d}", group)
+
+
+def _measure(group: tuple[int, Iterable[str]], staging: str, layout: Layout) -> str:
+    number, names = group
+    name = sizes_task(number)
+    if load(staging, name) is None:
+        first = number * layout.fan_out
+        sums = {channel: [[0, 0] for _ in range(first, min(first + layout.fan_out, layout.partitions))]
+                for channel in ("rows", "verdicts")}  # fmt: skip
+        for member in filter(None, names):
+            for channel, partition, documents, size in need(staging, member).counts["sizes"]:
+                if 0 <= partition - first < len(sums[channel]):
+                    sums[channel][partition - first][0] += documents
+                    sums[channel][partition - first][1] += size
+        finish(staging, name, [], sums)
+    return name
+
+
+@dataclasses.dataclass
+class MeasurePartitions(beam.PTransform):
+    """Tasks with `rows` and `verdicts` -> the records that say how many documents and bytes of text each partition has,
+    and how many of them are dropped."""
+
+    staging: str
+    layout: Layout
+
+    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
+        of = (
+            pcoll
+            | "Settle" >> Settle(self.staging, ("rows", "verdicts"), self.layout)
+            | "Groups" >> beam.FlatMap(_groups, self.staging, self.layout.fan_out).with_output_types(tuple[int, str])
+        )
+        numbers = range(-(-self.layout.partitions // self.layout.fan_out))
+        every = pcoll.pipeline | "AllGroups" >> beam.Create(
+            [(number, "") for number in numbers], reshuffle=False
+        ).with_output_types(tuple[int, str])
+        return (
+            (of, every)
+            | "WithAll" >> beam.Flatten()
+            | "ByGroup" >> beam.GroupByKey()
+            | "Measure" >> beam.Map(_measure, self.staging, self.layout).with_output_types(str)
+        )
+
+
+@dataclasses.dataclass
+class Regroup(beam.PTransform):
+    """PCollection[str] of finished tasks -> their slices of some channels, grouped by partition.
+
+    This is the shuffle of an exchange: Beam groups references, the data stays where it is. The channels are split into
+    the same partitions. With `all`, a partition without slices has a group as well.
+    """
+
+    staging: str
+    channels: tuple[str, ...]
+    layout: Layout
+    all: bool = False
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[Any]:
-        return (
+        found = (
             pcoll
-            | "ReadRecords"
-            >> beam.FlatMap(slices, self.staging, self.channels).with_output_types(tuple[int, tuple[str, Slice]])
-            | "GroupSlices" >> beam.GroupByKey()
+            | "Settle" >> Settle(self.staging, self.channels, self.layout)
+            | "ReadRecords" >> beam.FlatMap(slices, self.staging, self.channels).with_output_types(_SLICES)
         )
+        if self.all:
+            numbers = range(self.layout.parts(self.channels[0]))
+            every = (
+                pcoll.pipeline
+                | "Partitions" >> beam.Create(numbers, reshuffle=False).with_output_types(int)
+                | "NoSlice" >> beam.Map(_without).with_output_types(_SLICES)
+            )
+            found = (found, every) | "WithAll" >> beam.Flatten()
+        return found | "GroupSlices" >> beam.GroupByKey()
+
+
+def _without(partition: int) -> tuple[int, tuple[str, Slice]]:
+    return partition, ("", Slice("", 0, 0, 0, 0))
+
+
+@dataclasses.dataclass
+class PartitionTasks(beam.PTransform):
+    """The names of a stage's tasks, one for each of so many partitions."""
+
+    stage: str
+    count: int
+
+    def expand(self, root: beam.Pipeline) -> beam.PCollection[str]:
+        numbers = root | "Partitions" >> beam.Create(range(self.count)).with_output_types(int)
+        return numbers | "Name" >> beam.Map(_named, self.stage).with_output_types(str)
+
+
+def _named(partition: int, stage: str) -> str:
+    return partition_task(stage, partition)
 
 
 # What a task of a stage does with the slices of its partition, by channel: adds segments, returns its counts.
@@ -143,29 +332,35 @@ Work = Callable[[int, dict[str, list[Slice]], Segments], dict[str, Any]]
 
 
 def _run_partition(
-    group: tuple[int, Iterable[tuple[str, Slice]]], staging: str, stage: str, needs: str, work: Work
-) -> Iterator[str]:
+    group: tuple[int, Iterable[tuple[str, Slice]]], staging: str, stage: str, needs: str, work: Work, layout: Layout
+) -> str:
     partition, members = group
     parts: dict[str, list[Slice]] = defaultdict(list)
     for channel, part in members:
         parts[channel].append(part)
-    if needs not in parts:
-        return
-    name = f"{stage}/{partition:06d}"
-    run(staging, name, lambda segments: work(partition, parts, segments))
-    yield name
+    name = partition_task(stage, partition)
+    run(staging, name, lambda segments: work(partition, parts, segments) if needs in parts else {}, layout)
+    return name
 
 
 @dataclasses.dataclass
 class RunTasks(beam.PTransform):
-    """Grouped slices -> one task of a stage for each partition that has slices of the channel `needs`; its name."""
+    """PCollection[str] of finished tasks -> one task of a stage for each partition of their slices of some channels.
+
+    Every partition has its task, so that the launcher knows without asking what there must be. The task of one without
+    slices of the first channel has nothing to do.
+    """
 
     staging: str
     stage: str
-    needs: str
+    channels: tuple[str, ...]
     work: Work
+    layout: Layout
 
-    def expand(self, pcoll: beam.PCollection[Any]) -> beam.PCollection[str]:
-        return pcoll | beam.FlatMap(_run_partition, self.staging, self.stage, self.needs, self.work).with_output_types(
-            str
+    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
+        run_partition = beam.Map(_run_partition, self.staging, self.stage, self.channels[0], self.work, self.layout)
+        return (
+            pcoll
+            | "Regroup" >> Regroup(self.staging, self.channels, self.layout, all=True)
+            | "RunPartition" >> run_partition.with_output_types(str)
         )

@@ -16,11 +16,11 @@ from schemas.chunk import concat
 from schemas.config import Deduplicate, Fingerprint
 from schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout
 from schemas.work import Slice
-from transforms.exact import binary_keys, component_group, preference, starts_of, verdict_counts, verdicts
-from transforms.exchange import Segments, in_order, read_slice, read_slices
+from transforms.exact import binary_keys, component_group, preference, starts_of, verdicts
+from transforms.exchange import Segments, read_batches, read_slices
 from transforms.kernels import cover, shingles, strings
 from transforms.kernels.utf8 import string_buffers
-from transforms.task import Regroup, RunTasks
+from transforms.task import RunTasks
 
 # Text of which the shingles are held at once: 8 MiB of ASCII are some 8 million shingles of 8 bytes, several times
 # again for the index. Components that need more are walked in windows.
@@ -48,8 +48,7 @@ class GatherWanted:
         ordinal, component = wanted["ordinal"].to_numpy(), wanted["component"].to_numpy()
         held: list[pa.RecordBatch] = []
         size = 0
-        for part in in_order(parts["rows"]):
-            rows = read_slice(part, self.staging, STAGED)
+        for rows in read_batches(parts["rows"], self.staging, STAGED):
             at = np.searchsorted(ordinal, rows["ordinal"].to_numpy())
             at[at == len(ordinal)] = 0
             mask = ordinal[at] == rows["ordinal"].to_numpy()
@@ -117,8 +116,7 @@ class VerifyComponents:
         whole_score[~best & (keeper[mine] == mine)] = 1.0
         decided, where = verdicts(table, whole_keeper, whole_score)
         segments.scatter("verdicts", decided, where)
-        counts = verdict_counts(decided, where, self.layout.partitions)
-        return {**counts, "components": int(starts_of(table["component"].to_numpy()).sum())}
+        return {"components": int(starts_of(table["component"].to_numpy()).sum())}
 
     def _cover(self, chosen: pa.Table, parts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
         """(keeper, score) of the documents of `chosen`, which are in order of preference within each component."""
@@ -162,8 +160,7 @@ class _Texts:
         self._start = np.full(len(ordinal), -1, np.int64)
         self._size = np.zeros(len(ordinal), np.int64)
         order = np.argsort(ordinal)
-        for part in in_order(parts):
-            batch = read_slice(part, staging, TEXT)
+        for batch in read_batches(parts, staging, TEXT):
             at = np.searchsorted(ordinal, batch["ordinal"].to_numpy(), sorter=order)
             at[at == len(ordinal)] = 0
             number = order[at]
@@ -217,7 +214,7 @@ class GatherTexts(beam.PTransform):
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         work = GatherWanted(self.staging, self.layout)
-        return pcoll | Regroup(self.staging, ("rows", "wanted")) | RunTasks(self.staging, "texts", "wanted", work)
+        return pcoll | RunTasks(self.staging, "texts", ("wanted", "rows"), work, self.layout)
 
 
 @dataclasses.dataclass
@@ -231,8 +228,4 @@ class VerifyCandidates(beam.PTransform):
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
         work = VerifyComponents(self.staging, self.layout, self.fingerprint, self.deduplicate)
-        return (
-            pcoll
-            | Regroup(self.staging, ("candidates", "texts"))
-            | RunTasks(self.staging, "verified", "candidates", work)
-        )
+        return pcoll | RunTasks(self.staging, "verified", ("candidates", "texts"), work, self.layout)

@@ -1,0 +1,392 @@
+"""What a job of any size will take: tasks, requests, bytes moved, memory, core-hours and money.
+
+    python -m benchmarks.simulate [FILES …]              10 GB, 1, 10 and 100 TB on a cluster
+    python -m benchmarks.simulate --check 0.1 0.5 2 8    holds itself against real builds of so many GB on this machine
+
+Costs are measured first, in about a minute, with the very steps of a job on a sample of the files
+(`benchmarks.calibrate`); `--costs FILE` keeps them there, or takes them from there. How the work is split is asked of
+the planner itself. A check fails when time or memory differ by more than a fifth. MB are 10^6 bytes, of decompressed
+input unless said otherwise.
+
+What a store takes for a request, and what all costs, are assumptions that flags set; prices are list prices of a cloud,
+as they were in 2025: check them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import glob
+import itertools
+import json
+import math
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import orjson
+
+from benchmarks import enlarge
+from benchmarks.build import CORPUS, build, decompressed
+from benchmarks.calibrate import CHUNK_STEPS, DUPLICATES, MB, TAKES, Costs, calibrate
+from pipelines.deduplicate import stages
+from pipelines.plan import human, make_plan
+from pipelines.refine import units, whole_bytes
+from schemas.config import Config, Execution, parse_bytes
+from schemas.exchange import layout
+from schemas.plan import Plan
+from schemas.work import Columns, InputFile
+from transforms import task
+from transforms.components import EDGES
+from transforms.cut import EXPANSION
+from transforms.exchange import REQUESTS
+from transforms.publish import pack
+from transforms.stage import chunk_task
+
+SIZES_GB = (10.0, 1_000.0, 10_000.0, 100_000.0)
+TOLERANCE = 0.2
+
+# An input file, decompressed, unless the job is smaller; and what zstd makes of it.
+FILE_BYTES = 1 << 30
+COMPRESSED = 4.2
+
+# Bytes of a reference in Beam, encoded, with its key; and of the local runner's memory for each of them.
+REFERENCE_BYTES = 90
+BEAM_COPIES = 4.1
+
+# Bytes that the launcher holds for each input file.
+FILE_STATE = 2048
+
+# Files, and items of each, whose names are looked at: more than a folder holds.
+_NUMBERS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Where a job runs. Without a store it is this machine: requests then cost nothing but what was measured."""
+
+    workers: int = 64
+    store: bool = True
+    request_cpu: float = 0.002  # seconds of a core that a client takes for a request
+    request_wait: float = 0.02  # seconds until it is answered
+    at_once: int = REQUESTS  # ranged reads that a task has under way
+    megabyte_cpu: float = 0.001  # seconds of a core for each MB that goes over the net (TLS, checksums)
+    core_hour: float = 0.0504  # USD; m7i on demand in us-east-1, 4 GiB of memory a core; spot costs about a third
+    million_reads: float = 0.4  # USD; S3 standard
+    million_writes: float = 5.0
+    gigabyte_month: float = 0.023
+
+
+@dataclasses.dataclass
+class Step:
+    """One kind of task of a job; figures are of all of its tasks together, except for the memory."""
+
+    name: str
+    tasks: float
+    seconds: float = 0.0  # of cores
+    reads: float = 0.0
+    writes: float = 0.0
+    read: float = 0.0  # MB
+    written: float = 0.0
+    references: float = 0.0  # that reach it through Beam
+    memory: float = 0.0  # MB of a worker that does it
+
+    def wall(self, workers: int) -> float:
+        """Seconds of the clock, when tasks are dealt out in turn."""
+        return self.seconds / max(1.0, self.tasks) * math.ceil(self.tasks / workers)
+
+
+@dataclasses.dataclass
+class Job:
+    """A simulated job. `names` is the number of names in the fullest folder of each kind, `launcher` MB of memory."""
+
+    plan: Plan
+    size: float
+    steps: list[Step]
+    names: dict[str, int]
+    launcher: float
+
+    def total(self, field: str) -> float:
+        """A sum over all steps."""
+        return float(sum(getattr(step, field) for step in self.steps))
+
+    def tasks(self, *steps: str) -> float:
+        """Tasks of the steps whose names begin so."""
+        return sum(step.tasks for step in self.steps if step.name.startswith(steps))
+
+    def wall(self, costs: Costs, workers: int) -> float:
+        """Seconds from start to end on local workers. Beam groups references in the launcher, one after the other."""
+        return costs.start + sum(step.wall(workers) for step in self.steps) + self.total("references") * costs.reference
+
+
+def plan_of(size: float, config: Config) -> Plan:
+    """The plan for so many bytes of input, in compressed files of one size."""
+    count = max(1, round(size / FILE_BYTES))
+    stored, columns = int(size / count / COMPRESSED), Columns("text")
+    files = [
+        InputFile(number, f"{number}.jsonl.zst", f"s3://in/{number}.jsonl.zst", "jsonl", "zstd", stored, "", columns)
+        for number in range(count)
+    ]
+    return Plan(config, files, int(size), layout(int(size)))
+
+
+def _groups(rows: float, groups: float) -> float:
+    """How many of so many groups rows fall into, by chance."""
+    return groups * -math.expm1(rows * math.log1p(-1 / groups)) if groups > 1 else min(1.0, rows)
+
+
+# Who writes a channel, and who reads it.
+_WRITERS = {
+    **dict.fromkeys(("rows", "exact", "bands", "rejects"), ("refine",)),
+    "edges": ("candidates",),
+    "members": ("components",),
+    **dict.fromkeys(("candidates", "wanted"), ("exact",)),
+    "texts": ("texts",),
+    "verdicts": ("exact", "verified"),
+}
+_TEXTUAL = ("rows", "texts", "rejects")
+
+# A batch that is split is held once as it was read and once in one piece; text is also decompressed.
+_SPLIT_COPIES = 2
+_TEXT_EXPANSION = 3
+
+
+class _Simulation:
+    """Goes through a job step by step, as the pipelines do."""
+
+    def __init__(self, plan: Plan, size: float, costs: Costs, cluster: Cluster) -> None:
+        self.plan, self.costs, self.cluster, self.mb = plan, costs, cluster, size / MB
+        self.steps: dict[str, Step] = {}
+        self.segments: dict[str, float] = {}  # that the readers of a channel find, and the tasks that left them
+        self.writers: dict[str, float] = {}
+
+    def step(self, name: str, tasks: float, inputs: float, seconds: float) -> Step:
+        """Adds a step; a task of it holds `inputs` MB at once."""
+        made = self.steps[name] = Step(name, tasks, seconds + tasks * self.costs.task, writes=2 * tasks)
+        fixed, slope = self.costs.memory.get(name, (0.0, 0.0))
+        made.memory = self.costs.worker + fixed + slope * inputs
+        return made
+
+    def exchange(self, channel: str) -> None:
+        """The segments of a channel: written by the tasks of some steps, and split round by round."""
+        costs, how = self.costs, self.plan.layout
+        stored, rows = costs.stored[channel] * self.mb, costs.rows[channel] * self.mb
+        strides, parts = how.strides(channel), how.parts(channel)
+        sources = [self.steps[name] for name in _WRITERS[channel] if name in self.steps]
+        segments = 0.0
+        for source in sources:
+            found = source.tasks * _groups(rows / len(sources) / source.tasks, math.ceil(parts / strides[0]))
+            source.seconds += found * costs.write_segment
+            source.written += stored / len(sources)
+            segments += found
+        writers = sum(source.tasks for source in sources)
+        for number, (wide, narrow) in enumerate(itertools.pairwise(strides), 1):
+            groups = math.ceil(parts / wide)
+            tasks = groups * math.ceil(max(1.0, stored * MB / groups / how.bunch_bytes))
+            textual = channel in _TEXTUAL
+            split = self.step(f"split {channel} {number}", tasks, 0.0, 0.0)
+            split.seconds += stored * (costs.split_text if textual else costs.split_numbers)
+            split.memory += (
+                _SPLIT_COPIES * min(stored / groups, how.bunch_bytes / MB) * (_TEXT_EXPANSION if textual else 1)
+            )
+            self._reads(split, segments, stored, writers)
+            split.references += tasks
+            split.written = stored
+            segments = tasks * _groups(rows / tasks, min(wide // narrow, math.ceil(parts / narrow)))
+            split.seconds += segments * costs.write_segment
+            writers = tasks
+        self.segments[channel], self.writers[channel] = segments, writers
+
+    def _reads(self, reader: Step, segments: float, stored: float, records: float) -> None:
+        reader.reads += segments + records
+        reader.read += stored
+        reader.references += segments
+        reader.seconds += segments * self.costs.read_segment
+
+    def run(self) -> list[Step]:
+        """All steps, in order."""
+        plan, costs, mb = self.plan, self.costs, self.mb
+        how, chunk = plan.layout, plan.config.execution.chunk_bytes
+        items = len(plan.files) * math.ceil(mb * MB / len(plan.files) / chunk)
+        steps = sum(costs.seconds[name] for name in CHUNK_STEPS if name not in ("cut", "read"))
+        stored = sum(file.size for file in plan.files) / MB
+        cut = self.step("cut", len(plan.files), 0.0, 0.0)
+        refine = self.step("refine", items, 0.0, mb * steps)
+        source = refine
+        if all(file.size * EXPANSION > max(2 * chunk, whole_bytes(plan)) for file in plan.files):
+            source = cut
+            cut.seconds += mb * costs.seconds["cut"]
+            cut.writes, cut.written = items, mb
+            refine.reads, refine.read, refine.references = items, mb, items
+            refine.seconds += mb * costs.seconds["read"]
+        else:
+            refine.seconds += mb * costs.seconds["read whole"]
+        source.reads, source.read = source.reads + stored / 4, source.read + stored  # in pieces of 4 MiB
+        refine.memory += max(costs.memory[name][0] for name in CHUNK_STEPS)
+        for channel in ("rows", "exact", "bands", "rejects"):
+            self.exchange(channel)
+        shares = [int(costs.kept * mb * MB / how.partitions)] * how.partitions
+        shards = len(pack(shares, [1] * how.partitions, plan.config.shards))
+        counts = {**stages(plan), "publish": shards, "rejects": how.reject_partitions}
+        for name, tasks in counts.items():
+            taken = [costs.stored[channel] * mb for channel in TAKES[name]]
+            held = sum(taken) / max(tasks, how.partitions if name == "publish" else 1)
+            if name == "components":
+                held = min(held, EDGES * 16 / MB)
+            made = self.step(name, tasks, held, sum(taken) * costs.seconds[name])
+            for channel, stored in zip(TAKES[name], taken, strict=True):
+                if channel not in self.segments:
+                    self.exchange(channel)
+                self._reads(made, self.segments[channel], stored, self.writers[channel])
+        self.steps["publish"].written = costs.kept * mb / 3
+        tallies = self.step("tallies", len(units(plan.files)) - 1 + math.ceil(how.partitions / how.fan_out), 0.0, 0.0)
+        tallies.reads = items + 2 * (self.writers["rows"] + self.writers["verdicts"])
+        return [self._with_requests(step) for step in self.steps.values()]
+
+    def _with_requests(self, step: Step) -> Step:
+        if self.cluster.store:
+            each = self.cluster
+            step.seconds += (step.reads + step.writes) * each.request_cpu + (
+                step.read + step.written
+            ) * each.megabyte_cpu
+            step.seconds += (step.reads / each.at_once + step.writes) * each.request_wait
+        return step
+
+
+def simulate(plan: Plan, size: float, costs: Costs, cluster: Cluster) -> Job:
+    """The job of a plan whose input has `size` bytes when read."""
+    steps = _Simulation(plan, size, costs, cluster).run()
+    per_file = math.ceil(size / len(plan.files) / plan.config.execution.chunk_bytes)
+    files, items = range(min(len(plan.files), _NUMBERS)), range(min(per_file, _NUMBERS))
+    largest = max(step.tasks for step in steps if step.name not in ("cut", "refine"))
+    shards = next(int(step.tasks) for step in steps if step.name == "publish")
+    names = {
+        "refine": _fullest(chunk_task(f"{file:08d}-{item:06d}", 0) for file in files for item in items),
+        "other stages": _fullest(task.partition_task("stage", number) for number in range(int(largest))),
+        "shards": shards,
+    }
+    launcher = costs.launcher + (len(plan.files) * FILE_STATE + plan.layout.partitions * 64 + shards * 4096) / MB
+    if not cluster.store:
+        launcher += max(step.references for step in steps) * REFERENCE_BYTES * BEAM_COPIES / MB
+    return Job(plan, size, steps, names, launcher)
+
+
+def _fullest(tasks: Iterable[str]) -> int:
+    """Names in the fullest folder: a file and its record for each task."""
+    return 2 * max(Counter(name.rpartition("/")[0] for name in tasks).values())
+
+
+def report(job: Job, cluster: Cluster) -> str:
+    """The job in words and figures."""
+    hours = job.total("seconds") / 3600
+    reads, writes = job.total("reads"), job.total("writes")
+    staged = sum(step.written for step in job.steps if step.name != "publish") / 1000
+    money = {
+        "cores": hours * cluster.core_hour,
+        "requests": (reads * cluster.million_reads + writes * cluster.million_writes) / 1e6,
+        "staging": staged * cluster.gigabyte_month * hours / cluster.workers / 730,
+    }
+    how = job.plan.layout
+    lines = [
+        f"{human(job.size)}: {len(job.plan.files):,} files, {job.tasks('refine'):,.0f} work items, "
+        f"{how.partitions:,} partitions in {len(how.strides('rows'))} round(s), {job.tasks('publish'):,.0f} shards",
+        f"  {job.total('tasks'):,.0f} tasks, {job.total('references'):,.0f} slices, {reads:,.0f} reads, "
+        f"{writes:,.0f} writes, {human(job.total('read') * MB)} read, {human(job.total('written') * MB)} written",
+        f"  {hours:,.1f} core-hours: " + ", ".join(f"{name} {value:,.1f}" for name, value in _hours(job)),
+        f"  memory of a worker at most {max(step.memory for step in job.steps):,.0f} MB: "
+        + ", ".join(f"{name} {value:,.0f}" for name, value in _memory(job))
+        + f"; launcher {job.launcher:,.0f} MB",
+        "  names in one folder at most: " + ", ".join(f"{name} {count:,}" for name, count in job.names.items()),
+        f"  {hours / cluster.workers:,.1f} hours on {cluster.workers} cores, {sum(money.values()):,.2f} USD: "
+        + ", ".join(f"{name} {value:,.2f}" for name, value in money.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _hours(job: Job) -> list[tuple[str, float]]:
+    found: Counter[str] = Counter()
+    for step in job.steps:
+        found[step.name.split(" ")[0]] += step.seconds / 3600  # type: ignore[assignment]
+    return found.most_common()
+
+
+def _memory(job: Job) -> list[tuple[str, float]]:
+    found: dict[str, float] = {}
+    for step in job.steps:
+        kind = step.name.split(" ")[0]
+        found[kind] = max(found.get(kind, 0.0), step.memory)
+    return sorted(found.items(), key=lambda item: -item[1])[:5]
+
+
+def check(files: list[str], gigabytes: float, costs: Costs, workers: int, keep: str) -> bool:
+    """Builds so many GB made from the files, and holds the prediction against it."""
+    folder = Path(keep) / f"{gigabytes:g}"
+    made = sorted(map(str, folder.glob("*.zst")))
+    if not made:
+        times = gigabytes * 1e9 / decompressed(files)
+        made = enlarge.write(enlarge.copies(files, times, DUPLICATES), folder)
+    size = decompressed(made)
+    job = simulate(make_plan(made, Config()), size, costs, Cluster(workers, store=False))
+    with tempfile.TemporaryDirectory(prefix="malmungchi-bench-", dir=keep) as output:
+        run = build(made, f"{output}/release", workers)
+    rows = [
+        ("time, s", job.wall(costs, workers), run["wall"]),
+        ("memory of a worker, MB", max(costs.nursery, *(step.memory for step in job.steps)), run["worker_mb"]),
+        ("memory of the launcher, MB", job.launcher, run["launcher_mb"]),
+    ]
+    print(f"{human(size)}: stages took {run['stages']}, all cores {run['cpu']:.1f} s")
+    close = True
+    for name, expected, found in rows:
+        off = expected / found - 1
+        close &= abs(off) <= TOLERANCE
+        print(f"  {name:<28}{expected:10.1f} expected {found:10.1f} found {off:+8.1%}", flush=True)
+    return close
+
+
+def _costs(arguments: argparse.Namespace) -> Costs:
+    if arguments.costs and Path(arguments.costs).exists():
+        return Costs(**json.loads(Path(arguments.costs).read_bytes()))
+    costs = calibrate(arguments.files, arguments.processes)
+    if arguments.costs:
+        Path(arguments.costs).write_bytes(orjson.dumps(dataclasses.asdict(costs), option=orjson.OPT_INDENT_2))
+    return costs
+
+
+def main() -> int:
+    """Prints what was asked; 1 if a check failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", help="a sample of the input (default: the corpus beside the project)")
+    parser.add_argument("--gigabytes", type=float, nargs="+", default=SIZES_GB, help="sizes of jobs")
+    parser.add_argument("--check", type=float, nargs="+", metavar="GB", help="sizes of real builds to hold it against")
+    parser.add_argument("--costs", help="JSON file of measured costs, written if it is not there")
+    parser.add_argument("--processes", type=int, default=2, help="local workers, to measure and to check with")
+    parser.add_argument("--keep", help="folder in which the inputs of --check stay")
+    parser.add_argument("--chunk-bytes", type=parse_bytes, default=Config().execution.chunk_bytes)
+    for field in dataclasses.fields(Cluster):
+        if field.name != "store":
+            kind = int if isinstance(field.default, int) else float
+            parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
+    arguments = parser.parse_args()
+    arguments.files = arguments.files or sorted(glob.glob(str(CORPUS)))
+    if not arguments.files:
+        parser.error("no input files, and no corpus beside the project")
+    costs = _costs(arguments)
+    if arguments.check:
+        with tempfile.TemporaryDirectory(prefix="malmungchi-bench-") as folder:
+            keep = arguments.keep or folder
+            close = [check(arguments.files, size, costs, arguments.processes, keep) for size in arguments.check]
+            return int(False in close)
+    cluster = Cluster(**{
+        field.name: getattr(arguments, field.name) for field in dataclasses.fields(Cluster) if field.name != "store"
+    })  # fmt: skip
+    config = Config(execution=Execution(chunk_bytes=arguments.chunk_bytes))
+    print(f"assumed: {dataclasses.asdict(cluster)}")
+    for size in arguments.gigabytes:
+        print(report(simulate(plan_of(size * 1e9, config), size * 1e9, costs, cluster), cluster))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
