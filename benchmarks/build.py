@@ -4,6 +4,10 @@
 
 The floor is what nobody can do without: decompress, parse, write Parquet, on one core. Ratios to it are taken in the
 same run, since machines and their moods differ. MB are 10^6 bytes of decompressed input.
+
+`not_ours` is the share of the workers' time, start to end, in which no step of ours runs: start-up, exchange (writing
+what is staged), and the engine, which is what is left: Beam, waiting for each other, the launcher. Flags of Beam, such
+as `--runner`, are passed on, so that engines can be compared.
 """
 
 from __future__ import annotations
@@ -12,14 +16,12 @@ import argparse
 import contextlib
 import glob
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,33 +30,10 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "corpus" / "*.jsonl.zst"
+from benchmarks.corpus import CORPUS, decompressed, lines
+from benchmarks.steps import run_steps, side_by_side
 
 TINY = [{"id": f"tiny-{i}", "text": f"작은 문서 {i}번입니다. 시작하는 데 걸리는 시간만 잽니다."} for i in range(20)]
-
-
-def decompressed(files: list[str]) -> int:
-    """Bytes of the files when read."""
-    total = 0
-    for file in files:
-        with pa.input_stream(file, compression=_codec(file)) as stream:
-            while block := stream.read(1 << 22):
-                total += len(block)
-    return total
-
-
-def _codec(file: str) -> str | None:
-    return {".zst": "zstd", ".gz": "gzip", ".bz2": "bz2"}.get(os.path.splitext(file)[1])
-
-
-def _lines(file: str) -> Iterator[list[dict[str, Any]]]:
-    rest = b""
-    with pa.input_stream(file, compression=_codec(file)) as stream:
-        while block := stream.read(1 << 24):
-            *lines, rest = (rest + block).split(b"\n")
-            yield [orjson.loads(line) for line in lines if line]
-    if rest:
-        yield [orjson.loads(rest)]
 
 
 def floor(files: list[str], folder: str) -> float:
@@ -64,7 +43,7 @@ def floor(files: list[str], folder: str) -> float:
     for number, file in enumerate(files):
         schema = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "source", "license")])
         with pq.ParquetWriter(f"{folder}/{number}.parquet", schema, compression="zstd", compression_level=3) as writer:
-            for rows in _lines(file):
+            for rows in lines(file):
                 columns = {name: [row.get(name) for row in rows] for name in schema.names}
                 writer.write_table(pa.table(columns, schema))
     return time.process_time() - start
@@ -160,14 +139,18 @@ def measure(files: list[str], workers: int, repeat: int, extra: tuple[str, ...] 
         Path(tiny).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in TINY))
         build([tiny], f"{folder}/warm", workers)  # kernels compile once
         in_process = [build([tiny], f"{folder}/process-{i}", None) for i in range(repeat)]
-        started = [build([tiny], f"{folder}/start-{i}", workers) for i in range(repeat)]
+        started = [build([tiny], f"{folder}/start-{i}", workers, extra) for i in range(repeat)]
         floors = [floor(files, folder) for _ in range(repeat)]
         runs = [build(files, f"{folder}/build-{i}", workers, extra) for i in range(repeat)]
+        steps = side_by_side(run_steps, (files, tiny, None), f"{folder}/steps", workers)
     size = decompressed(files) / 1e6
     start_wall, start_cpu = _median(started, "wall"), _median(started, "cpu")
     wall = _median(runs, "wall") - start_wall
     cpu = _median(runs, "cpu") - start_cpu
     lowest = statistics.median(floors)
+    ours = {name: statistics.mean(one["seconds"][name] for one in steps) for name in steps[0]["seconds"]}
+    del ours["read whole"]  # a second way to read, beside cut and read
+    ours_cpu, exchange = sum(ours.values()), ours["stage"]
     return {
         "input_mb": size,
         "workers": workers,
@@ -181,6 +164,11 @@ def measure(files: list[str], workers: int, repeat: int, extra: tuple[str, ...] 
         "build_cpu_s": cpu,
         "build_mb_per_s_core": size / cpu,
         "cpu_over_floor": cpu / lowest,
+        "steps_cpu_s": ours_cpu,
+        "not_ours": 1 - (ours_cpu - exchange) / (workers * (wall + start_wall)),
+        "of_it_start": start_wall / (wall + start_wall),
+        "of_it_exchange": exchange / (workers * (wall + start_wall)),
+        "of_it_engine": (workers * wall - ours_cpu) / (workers * (wall + start_wall)),
         "launcher_mb": max(run["launcher_mb"] for run in runs),
         "worker_mb": max(run["worker_mb"] for run in runs),
         "runs": runs,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
+import os
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,44 +16,19 @@ import orjson
 import pyarrow as pa
 
 from benchmarks import enlarge
-from benchmarks.build import TINY, build, decompressed
-from pipelines import runner, worker
-from pipelines.memory import keep_heap
-from pipelines.plan import make_plan
-from schemas.chunk import Chunk
+from benchmarks.build import TINY, build
+from benchmarks.corpus import decompressed
+from benchmarks.steps import CHANNELS, CHUNK_STEPS, MB, TAKES, at_its_peak, memory, run_steps, side_by_side
+from pipelines import runner
 from schemas.config import Config
-from schemas.exchange import STAGED, Layout, band_schema, layout
+from schemas.exchange import EXACT, STAGED, Layout, band_schema, layout
 from schemas.work import Slice
 from transforms import task
-from transforms.candidates import FindForest, JoinForests
-from transforms.cut import cut
-from transforms.exact import ResolveExact
 from transforms.exchange import Segments, read_batches, read_slice, split
-from transforms.fingerprint import fingerprint
-from transforms.language import filter_language
-from transforms.normalize import normalize
-from transforms.publish import Shard, WriteRejects, WriteShard
-from transforms.read import read_item
-from transforms.stage import chunk_task, stage
-from transforms.verify import GatherWanted, VerifyComponents
 
-MB = 1e6
-SAMPLE_MB = 120.0
+SAMPLE_MB = 250.0
 DUPLICATES = 0.1
-
-CHUNK_STEPS = ("cut", "read", "normalize", "language", "fingerprint", "stage")
-CHANNELS = ("rows", "exact", "bands", "rejects", "edges", "members", "candidates", "wanted", "texts", "verdicts")
-
-# By step, what it takes in: a channel's bytes as they are stored. Steps of a chunk take in what is read.
-TAKES = {
-    "candidates": ("bands",),
-    "components": ("edges",),
-    "exact": ("exact", "members"),
-    "texts": ("rows", "wanted"),
-    "verified": ("texts", "candidates"),
-    "publish": ("rows", "verdicts"),
-    "rejects": ("rejects",),
-}
+TEXTUAL = ("rows", "texts", "rejects")
 
 
 @dataclasses.dataclass
@@ -70,15 +43,16 @@ class Costs:
     rows: dict[str, float]
     staged: float
     kept: float
-    # Seconds to write and to read one segment beyond its bytes, to do a task beyond its work, and for a reference from
+    # Seconds to write and to read one segment beyond its bytes, by kind (text is compressed, numbers are not); to split
+    # a stored MB once more, by kind; to do a task beyond its work; for an entry of a record that is read; and, with KB
+    # of the launcher and of a worker, for a reference from
     # a record through Beam to a task.
-    write_segment: float
-    read_segment: float
+    segments: dict[str, tuple[float, float]]
+    split: dict[str, float]
     task: float
     reference: float
-    # Seconds to split a MB once more, as stored: of text, which is compressed, and of numbers, which are not.
-    split_text: float
-    split_numbers: float
+    reference_kb: tuple[float, float]
+    entry: float
     # Seconds of a build of next to nothing: of the clock, and of all cores.
     start: float
     start_cpu: float
@@ -90,183 +64,72 @@ class Costs:
     memory: dict[str, tuple[float, float]]
 
 
-class _Clock:
-    """CPU seconds and memory by step, of this process."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self.memory: dict[str, float] = defaultdict(float)
-        self.base = _memory("VmRSS")
-
-    @contextlib.contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        start = time.process_time()
-        yield
-        self.seconds[step] += time.process_time() - start
-        self.memory[step] = max(self.memory[step], _memory("VmHWM") - self.base)
+def kind_of(channel: str) -> str:
+    """What the segments of a channel hold."""
+    return "text" if channel in TEXTUAL else "numbers"
 
 
-def _memory(key: str) -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{key}:")[1].split()[0]) * 1024 / MB
+def _measure(files: list[str], tiny: str, folder: str) -> dict[str, Any]:
+    found = run_steps(files, tiny, None, folder)
+    staging = f"{folder}/steps"
+    band = band_schema(Config().fingerprint.num_perm)
+    return {
+        **found,
+        "segments": {"text": _segments(staging, "rows", STAGED), "numbers": _segments(staging, "exact", EXACT)},
+        "split": {"text": _split(staging, "rows", STAGED), "numbers": _split(staging, "bands", band)},
+        "task": _task(staging),
+        "entry": _entry(staging),
+    }
 
 
-@dataclasses.dataclass
-class _Sample:
-    """A job on a sample in this process, step by step, without Beam."""
-
-    files: list[str]
-    folder: str
-    how: Layout | None
-    clock: _Clock = dataclasses.field(default_factory=_Clock)
-
-    def run(self) -> dict[str, Any]:
-        """Seconds, memory and tasks by step, and [MB, rows, segments] by channel."""
-        config, folder, clock = Config(), self.folder, self.clock
-        plan = make_plan(self.files, config)
-        how = self.how or plan.layout
-        self.tasks: dict[str, int] = {}
-        with clock("cut"):
-            made = [cut(file, folder, config.read, config.execution.chunk_bytes) for file in plan.files]
-        chunks = [name for one in made for item in one.items for name in self._chunks(item, how, config)]
-        for file in plan.files:  # a file that is not cut
-            (item,) = cut(file, folder, config.read, config.execution.chunk_bytes, 1 << 50).items
-            with clock("read whole"):
-                for _ in read_item(item, config.read, config.execution.chunk_bytes):
-                    pass
-        print_, deduplicate = config.fingerprint, config.deduplicate
-        edges = self._stage(chunks, "candidates", FindForest(folder, print_, deduplicate))
-        members = self._stage(edges, "components", JoinForests(folder, how))
-        exact = self._stage(chunks + members, "exact", ResolveExact(folder, how, deduplicate))
-        texts = self._stage(chunks + exact, "texts", GatherWanted(folder, how), needs="wanted")
-        verify = VerifyComponents(folder, how, print_, deduplicate)
-        verified = self._stage(exact + texts, "verified", verify, needs="candidates")
-        everything = chunks + edges + members + exact + texts + verified
-        found = [(name, *found) for name in everything for found in task.slices(name, folder, CHANNELS)]
-        parts = [(partition, said) for _, partition, said in found if said[0] in TAKES["publish"]]
-        with clock("publish"):
-            WriteShard(folder, folder, config.shards, "")(Shard(0, 1, tuple(range(how.partitions))), parts)
-        with clock("rejects"):
-            WriteRejects(folder, folder, config.shards, "", 1)(0, [p for _, _, (c, p) in found if c == "rejects"])
-        self.tasks |= {"publish": how.partitions, "rejects": 1}
-        moved = {channel: [0.0, 0.0, 0.0] for channel in CHANNELS}
-        sizes = {"rows": 0, "verdicts": 0}
-        for _, _, (channel, part) in found:
-            moved[channel] = [a + b for a, b in zip(moved[channel], (part.length / MB, part.rows, 1), strict=True)]
-        for name in everything:
-            for channel, _, _, size in task.need(folder, name).counts.get("sizes", []):
-                sizes[channel] += size
-        return {
-            "seconds": dict(clock.seconds),
-            "memory": dict(clock.memory),
-            "tasks": self.tasks,
-            "moved": moved,
-            "chunks": len(chunks),
-            "staged": sizes["rows"] / MB,
-            "kept": (sizes["rows"] - sizes["verdicts"]) / MB,
-        }
-
-    def _chunks(self, item: Any, how: Layout, config: Config) -> Iterator[str]:
-        source = read_item(item, config.read, config.execution.chunk_bytes)
-        while True:
-            with self.clock("read"):
-                chunk = next(source, None)
-            if chunk is None:
-                return
-            with self.clock("normalize"):
-                chunk = normalize(chunk, config.normalize)
-            with self.clock("language"):
-                chunk = filter_language(chunk, config.language)
-            with self.clock("fingerprint"):
-                done = fingerprint(chunk, config.fingerprint)
-            name = chunk_task(done.item, done.sequence)
-            with self.clock("stage"):
-                task.run(self.folder, name, functools.partial(self._staged, done, how, config))
-            yield name
-
-    def _staged(self, chunk: Chunk, how: Layout, config: Config, segments: Segments) -> dict[str, Any]:
-        return stage(chunk, segments, how, config.fingerprint, config.deduplicate)
-
-    def _stage(self, names: list[str], step: str, work: task.Work, needs: str = "") -> list[str]:
-        """What `RunTasks` does, one partition after the other."""
-        groups: dict[int, dict[str, list[Slice]]] = defaultdict(lambda: defaultdict(list))
-        for name in names:
-            for partition, (channel, part) in task.slices(name, self.folder, TAKES[step]):
-                groups[partition][channel].append(part)
-        done = []
-        for partition, parts in sorted(groups.items()):
-            if (needs or TAKES[step][0]) in parts:
-                name = task.partition_task(step, partition)
-                with self.clock(step):
-                    task.run(self.folder, name, lambda s, p=partition, m=parts: work(p, m, s))  # type: ignore[misc]
-                done.append(name)
-        self.tasks[step] = len(done)
-        return done
-
-
-def _side_by_side(files: list[str], tiny: str, folder: str, how: Layout | None, workers: int) -> list[dict[str, Any]]:
-    """What as many processes measure at once as there are workers, forked as those are."""
-    results, barrier = worker._CONTEXT.Queue(), worker._CONTEXT.Barrier(workers)
-    places = [f"{folder}/{number}" for number in range(workers)]
-    running = [
-        worker._CONTEXT.Process(target=_measure, args=(files, tiny, place, how, barrier, results)) for place in places
-    ]
-    for process in running:
-        process.start()
-    found = [results.get(timeout=600) for _ in running]
-    for process in running:
-        process.join()
-    return found
-
-
-def _measure(files: list[str], tiny: str, folder: str, how: Layout | None, barrier: Any, results: Any) -> None:
-    keep_heap()
-    _Sample([tiny], f"{folder}/tiny", None).run()  # as much is in memory then as in the worker of a tiny build
-    sample = _Sample(files, folder, how)
-    barrier.wait()
-    found = {**sample.run(), "base": sample.clock.base}
-    if how is None:
-        barrier.wait()
-        found |= _segments(folder)
-        found |= {f"split_{kind}": _split(folder, channel, schema) for kind, channel, schema in (
-            ("text", "rows", STAGED), ("numbers", "bands", band_schema(Config().fingerprint.num_perm)))}  # fmt: skip
-    results.put(found)
-
-
-def _segments(folder: str) -> dict[str, float]:
-    """Seconds to write and to read one more segment of the same bytes, and to do one more task."""
-    schema = pa.schema([pa.field("a", pa.uint64(), nullable=False)])
-    batch = pa.RecordBatch.from_arrays([pa.array(np.arange(1 << 18, dtype=np.uint64))], schema=schema)
-    few, many = 16, 4096
+def _segments(folder: str, channel: str, schema: pa.Schema) -> tuple[float, float]:
+    """Seconds to write and to read one more segment of the same rows of a channel."""
+    parts = [part for name in task.tasks(folder, "refine") for _, part in task.need(folder, name).channel(channel)]
+    batch = pa.concat_batches(list(read_batches(parts, folder, schema)))
+    few, many = 16, 1024
     seconds = {}
     for count in (few, many):
         start = time.process_time()
-        record = task.run(folder, f"segments/{count}", _scatter(batch, count))
+        record = task.run(folder, f"segments/{channel}-{count}", _scatter(batch, channel, count))
         written = time.process_time()
-        for _, part in record.channel("numbers"):
+        for _, part in record.channel(channel):
             read_slice(part, folder, schema)
         seconds[count] = np.array([written - start, time.process_time() - written])
     write, read = ((seconds[many] - seconds[few]) / (many - few)).tolist()
-    start = time.process_time()
-    for number in range(few):
-        task.run(folder, f"tasks/{number}", lambda segments: {})
-    return {"write_segment": write, "read_segment": read, "task": (time.process_time() - start) / few}
+    return write, read
 
 
-def _scatter(batch: pa.RecordBatch, count: int) -> Callable[[Segments], dict[str, Any]]:
+def _scatter(batch: pa.RecordBatch, channel: str, count: int) -> Callable[[Segments], dict[str, Any]]:
+    where = np.arange(batch.num_rows) * count // batch.num_rows
+
     def work(segments: Segments) -> dict[str, Any]:
-        segments.scatter("numbers", batch, np.arange(batch.num_rows) * count // batch.num_rows)
+        segments.scatter(channel, batch, where, channel in TEXTUAL)
         return {}
 
     return work
+
+
+def _entry(folder: str) -> float:
+    """Seconds for one more entry in a record that is read."""
+    names, start = task.tasks(folder, "refine"), time.process_time()
+    entries = sum(len(task.need(folder, name).slices) for name in names for _ in range(8))
+    return (time.process_time() - start) / entries
+
+
+def _task(folder: str) -> float:
+    """Seconds for a task with nothing to do."""
+    count = 64
+    start = time.process_time()
+    for number in range(count):
+        task.run(folder, f"tasks/{number}", lambda segments: {})
+    return (time.process_time() - start) / count
 
 
 def _split(folder: str, channel: str, schema: pa.Schema) -> float:
     """Seconds to split a stored MB of a channel once more, on what the sample has staged."""
     how = dataclasses.replace(layout(0), fan_out=64, partitions=4096, band_partitions=4096)
     source = np.random.default_rng(0)
-    compress = channel == "rows"
+    compress = channel in TEXTUAL
 
     def write(segments: Segments) -> dict[str, Any]:
         for name in task.tasks(folder, "refine"):
@@ -280,31 +143,38 @@ def _split(folder: str, channel: str, schema: pa.Schema) -> float:
     return (time.process_time() - start) / (sum(part.length for part in parts) / MB)
 
 
-def _reference(folder: str, workers: int) -> float:
-    """Seconds for one more reference from a record through Beam to a task."""
-    few, many, tasks = 1 << 10, 1 << 16, 256
-    seconds = {}
+def _reference(folder: str, workers: int) -> tuple[float, tuple[float, float]]:
+    """Seconds, and KB of the memory of the launcher and of its worker, for one more reference from a record through
+    Beam to a task."""
+    few, many, tasks = 1 << 10, 1 << 18, 1 << 10
+    seconds, held = {}, {}
     for count in (few, many):
         place = Slice("some/file.arrow", 1 << 20, 1 << 12, 99, 1 << 62)
         slices = [("numbers", number, place) for number in range(count // tasks)]
         names = [task.finish(folder, f"references-{count}/{number}", slices, {}).task for number in range(tasks)]
         how = dataclasses.replace(layout(0), partitions=count // tasks)
-        start = time.perf_counter()
-        runner.run(_grouping(names, folder, how), workers=workers)
+        start, before = time.perf_counter(), memory("VmRSS")
+        with at_its_peak():
+            runner.run(_grouping(names, folder, how), workers=workers)
         seconds[count] = time.perf_counter() - start
-    return (seconds[many] - seconds[few]) / (many - few)
+        peaks = [float(path.read_text()) for path in Path(folder).glob("peak-*")]
+        held[count] = np.array([memory("VmHWM") - before, max(peaks)])
+    launcher, mine = 1000 * (held[many] - [0, held[few][1]]) / [many, many / workers]
+    return (seconds[many] - seconds[few]) / (many - few), (float(launcher), float(mine))
 
 
 def _grouping(names: list[str], folder: str, how: Layout) -> Callable[[beam.Pipeline], Any]:
     def put(root: beam.Pipeline) -> Any:
         done = root | beam.Create(names).with_output_types(str)
-        return done | task.Regroup(folder, ("numbers",), how) | beam.Map(_count).with_output_types(int)
+        return done | task.Regroup(folder, ("numbers",), how) | beam.Map(_count, folder).with_output_types(int)
 
     return put
 
 
-def _count(group: tuple[int, Any]) -> int:
-    return sum(1 for _ in group[1])
+def _count(group: tuple[int, Any], folder: str) -> int:
+    count = len(list(group[1]))
+    Path(f"{folder}/peak-{os.getpid()}").write_text(f"{memory('VmHWM')}")
+    return count
 
 
 def calibrate(files: list[str], workers: int) -> Costs:
@@ -315,15 +185,15 @@ def calibrate(files: list[str], workers: int) -> Costs:
         started = [build([str(tiny)], f"{folder}/tiny-{number}", workers) for number in range(3)][1:]
         times = SAMPLE_MB * MB / decompressed(files)
         sample = enlarge.write(enlarge.copies(files, times, DUPLICATES), Path(folder) / "sample")
-        worker.prepare()
-        fine = _side_by_side(sample, str(tiny), f"{folder}/fine", None, workers)
-        whole = _side_by_side(sample, str(tiny), f"{folder}/whole", Layout(1, 1, 1, 1), workers)
-        reference = _reference(folder, workers)
+        fine = side_by_side(_measure, (sample, str(tiny)), f"{folder}/fine", workers)
+        whole = side_by_side(run_steps, (sample, str(tiny), Layout(1, 1, 1, 1)), f"{folder}/whole", workers)
+        reference, kilobytes = _reference(folder, workers)
         size = decompressed(sample) / MB
-    return _costs(size, fine, whole, started, reference)
+    costs = _costs(size, fine, whole, started)
+    return dataclasses.replace(costs, reference=reference, reference_kb=kilobytes)
 
 
-def _mean(found: list[dict[str, Any]], *keys: str) -> float:
+def _mean(found: list[dict[str, Any]], *keys: Any) -> float:
     values = []
     for one in found:
         value: Any = one
@@ -338,41 +208,44 @@ def _costs(
     fine: list[dict[str, Any]],
     whole: list[dict[str, Any]],
     started: list[dict[str, Any]],
-    reference: float,
 ) -> Costs:
-    write, read, each = (_mean(fine, name) for name in ("write_segment", "read_segment", "task"))
+    each = _mean(fine, "task")
+    kinds = ("text", "numbers")
+    segments = {kind: (_mean(fine, "segments", kind, 0), _mean(fine, "segments", kind, 1)) for kind in kinds}
     moved = fine[0]["moved"]
     seconds = {step: _mean(fine, "seconds", step) / size for step in (*CHUNK_STEPS, "read whole")}
-    written = sum(moved[channel][2] for channel in ("rows", "exact", "bands", "rejects"))
-    seconds["stage"] -= (written * write + fine[0]["chunks"] * each) / size
-    memory = {step: (max(one["memory"][step] for one in fine), 0.0) for step in CHUNK_STEPS}
+    written = sum(
+        moved[channel][2] * segments[kind_of(channel)][0] for channel in ("rows", "exact", "bands", "rejects")
+    )
+    seconds["stage"] -= (written + fine[0]["chunks"] * each) / size
+    held = {step: (max(one["memory"][step] for one in fine), 0.0) for step in CHUNK_STEPS}
     for step, channels in TAKES.items():
         taken = sum(moved[channel][0] for channel in channels)
-        segments = sum(moved[channel][2] for channel in channels)
-        beyond = segments * read + fine[0]["tasks"][step] * each
+        found = sum(moved[channel][2] * segments[kind_of(channel)][1] for channel in channels)
+        beyond = found + fine[0]["tasks"][step] * each
         seconds[step] = max(0.0, _mean(fine, "seconds", step) - beyond) / taken
         # Two points of a line: tasks that take in a share each, and one that takes in all.
         share = taken / fine[0]["tasks"][step]
         small = max(one["memory"][step] for one in fine)
         large = max(one["memory"][step] for one in whole)
         slope = max(0.0, (large - small) / (taken - share)) if taken > share else 0.0
-        memory[step] = (small - slope * share, slope)
+        held[step] = (small - slope * share, slope)
     return Costs(
         seconds=seconds,
         stored={channel: moved[channel][0] / size for channel in CHANNELS},
         rows={channel: moved[channel][1] / size for channel in CHANNELS},
         staged=fine[0]["staged"] / size,
         kept=fine[0]["kept"] / size,
-        write_segment=write,
-        read_segment=read,
+        segments=segments,
+        split={kind: _mean(fine, "split", kind) for kind in kinds},
         task=each,
-        reference=reference,
-        split_text=_mean(fine, "split_text"),
-        split_numbers=_mean(fine, "split_numbers"),
+        reference=0.0,
+        reference_kb=(0.0, 0.0),
+        entry=_mean(fine, "entry"),
         start=_mean(started, "wall"),
         start_cpu=_mean(started, "cpu"),
         launcher=max(one["launcher_mb"] for one in started),
         worker=max(one["base"] for one in fine),
         nursery=max(one["worker_mb"] for one in started),
-        memory=memory,
+        memory=held,
     )

@@ -29,7 +29,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from benchmarks.build import TINY, build, decompressed
+from benchmarks.build import TINY, build
+from benchmarks.corpus import decompressed
 from benchmarks.exact_pairs import exact_pairs
 from benchmarks.language import chunks, read
 

@@ -18,8 +18,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from benchmarks.build import _lines as lines
-from benchmarks.build import decompressed
+from benchmarks.corpus import decompressed, lines
 from schemas.config import parse_bytes
 
 _HANGUL, _SYLLABLES = 0xAC00, 11172

@@ -22,15 +22,18 @@ import json
 import math
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 import orjson
+import psutil
 
 from benchmarks import enlarge
-from benchmarks.build import CORPUS, build, decompressed
-from benchmarks.calibrate import CHUNK_STEPS, DUPLICATES, MB, TAKES, Costs, calibrate
+from benchmarks.build import build
+from benchmarks.calibrate import DUPLICATES, TEXTUAL, Costs, calibrate, kind_of
+from benchmarks.corpus import CORPUS, decompressed
+from benchmarks.steps import CHUNK_STEPS, MB, TAKES
 from pipelines.deduplicate import stages
 from pipelines.plan import human, make_plan
 from pipelines.refine import units, whole_bytes
@@ -40,7 +43,7 @@ from schemas.plan import Plan
 from schemas.work import Columns, InputFile
 from transforms import task
 from transforms.components import EDGES
-from transforms.cut import EXPANSION
+from transforms.decompress import expansion
 from transforms.exchange import REQUESTS
 from transforms.publish import pack
 from transforms.stage import chunk_task
@@ -51,10 +54,6 @@ TOLERANCE = 0.2
 # An input file, decompressed, unless the job is smaller; and what zstd makes of it.
 FILE_BYTES = 1 << 30
 COMPRESSED = 4.2
-
-# Bytes of a reference in Beam, encoded, with its key; and of the local runner's memory for each of them.
-REFERENCE_BYTES = 90
-BEAM_COPIES = 4.1
 
 # Bytes that the launcher holds for each input file.
 FILE_STATE = 2048
@@ -86,6 +85,7 @@ class Step:
     name: str
     tasks: float
     seconds: float = 0.0  # of cores
+    waits: float = 0.0  # seconds of tasks until a store answers
     reads: float = 0.0
     writes: float = 0.0
     read: float = 0.0  # MB
@@ -146,8 +146,6 @@ _WRITERS = {
     "texts": ("texts",),
     "verdicts": ("exact", "verified"),
 }
-_TEXTUAL = ("rows", "texts", "rejects")
-
 # A batch that is split is held once as it was read and once in one piece; text is also decompressed.
 _SPLIT_COPIES = 2
 _TEXT_EXPANSION = 3
@@ -161,6 +159,7 @@ class _Simulation:
         self.steps: dict[str, Step] = {}
         self.segments: dict[str, float] = {}  # that the readers of a channel find, and the tasks that left them
         self.writers: dict[str, float] = {}
+        self.entries: dict[str, float] = defaultdict(float)  # in the records of a step
 
     def step(self, name: str, tasks: float, inputs: float, seconds: float) -> Step:
         """Adds a step; a task of it holds `inputs` MB at once."""
@@ -174,36 +173,39 @@ class _Simulation:
         costs, how = self.costs, self.plan.layout
         stored, rows = costs.stored[channel] * self.mb, costs.rows[channel] * self.mb
         strides, parts = how.strides(channel), how.parts(channel)
+        write = costs.segments[kind_of(channel)][0]
         sources = [self.steps[name] for name in _WRITERS[channel] if name in self.steps]
         segments = 0.0
         for source in sources:
             found = source.tasks * _groups(rows / len(sources) / source.tasks, math.ceil(parts / strides[0]))
-            source.seconds += found * costs.write_segment
+            source.seconds += found * write
             source.written += stored / len(sources)
             segments += found
         writers = sum(source.tasks for source in sources)
         for number, (wide, narrow) in enumerate(itertools.pairwise(strides), 1):
             groups = math.ceil(parts / wide)
             tasks = groups * math.ceil(max(1.0, stored * MB / groups / how.bunch_bytes))
-            textual = channel in _TEXTUAL
+            textual = channel in TEXTUAL
             split = self.step(f"split {channel} {number}", tasks, 0.0, 0.0)
-            split.seconds += stored * (costs.split_text if textual else costs.split_numbers)
+            split.seconds += stored * costs.split[kind_of(channel)]
             split.memory += (
                 _SPLIT_COPIES * min(stored / groups, how.bunch_bytes / MB) * (_TEXT_EXPANSION if textual else 1)
             )
-            self._reads(split, segments, stored, writers)
+            self._reads(split, channel, segments, stored, writers)
             split.references += tasks
             split.written = stored
             segments = tasks * _groups(rows / tasks, min(wide // narrow, math.ceil(parts / narrow)))
-            split.seconds += segments * costs.write_segment
+            split.seconds += segments * write
             writers = tasks
         self.segments[channel], self.writers[channel] = segments, writers
+        for source in sources:
+            self.entries[source.name] += segments / len(sources)
 
-    def _reads(self, reader: Step, segments: float, stored: float, records: float) -> None:
+    def _reads(self, reader: Step, channel: str, segments: float, stored: float, records: float) -> None:
         reader.reads += segments + records
         reader.read += stored
         reader.references += segments
-        reader.seconds += segments * self.costs.read_segment
+        reader.seconds += segments * self.costs.segments[kind_of(channel)][1]
 
     def run(self) -> list[Step]:
         """All steps, in order."""
@@ -215,7 +217,7 @@ class _Simulation:
         cut = self.step("cut", len(plan.files), 0.0, 0.0)
         refine = self.step("refine", items, 0.0, mb * steps)
         source = refine
-        if all(file.size * EXPANSION > max(2 * chunk, whole_bytes(plan)) for file in plan.files):
+        if all(file.size * expansion(file.codec) > max(2 * chunk, whole_bytes(plan)) for file in plan.files):
             source = cut
             cut.seconds += mb * costs.seconds["cut"]
             cut.writes, cut.written = items, mb
@@ -223,8 +225,10 @@ class _Simulation:
             refine.seconds += mb * costs.seconds["read"]
         else:
             refine.seconds += mb * costs.seconds["read whole"]
-        source.reads, source.read = source.reads + stored / 4, source.read + stored  # in pieces of 4 MiB
-        refine.memory += max(costs.memory[name][0] for name in CHUNK_STEPS)
+        pieces = stored / 4  # of 4 MiB, one after the other
+        source.reads, source.read = source.reads + pieces, source.read + stored
+        source.waits += pieces * self.cluster.request_wait if self.cluster.store else 0.0
+        refine.memory += max(costs.memory[name][0] for name in CHUNK_STEPS) * chunk / Config().execution.chunk_bytes
         for channel in ("rows", "exact", "bands", "rejects"):
             self.exchange(channel)
         shares = [int(costs.kept * mb * MB / how.partitions)] * how.partitions
@@ -239,19 +243,25 @@ class _Simulation:
             for channel, stored in zip(TAKES[name], taken, strict=True):
                 if channel not in self.segments:
                     self.exchange(channel)
-                self._reads(made, self.segments[channel], stored, self.writers[channel])
+                self._reads(made, channel, self.segments[channel], stored, self.writers[channel])
+                made.seconds += sum(self.entries[writer] for writer in _WRITERS[channel]) * costs.entry
         self.steps["publish"].written = costs.kept * mb / 3
         tallies = self.step("tallies", len(units(plan.files)) - 1 + math.ceil(how.partitions / how.fan_out), 0.0, 0.0)
         tallies.reads = items + 2 * (self.writers["rows"] + self.writers["verdicts"])
-        return [self._with_requests(step) for step in self.steps.values()]
+        brought = ("refine", "exact", "verified")
+        tallies.seconds += (self.entries["refine"] + 2 * sum(self.entries[name] for name in brought)) * costs.entry
+        return [self._with_surroundings(step) for step in self.steps.values()]
 
-    def _with_requests(self, step: Step) -> Step:
-        if self.cluster.store:
-            each = self.cluster
+    def _with_surroundings(self, step: Step) -> Step:
+        each = self.cluster
+        step.memory += step.references / each.workers * self.costs.reference_kb[1] / 1000
+        if each.store:
             step.seconds += (step.reads + step.writes) * each.request_cpu + (
                 step.read + step.written
             ) * each.megabyte_cpu
-            step.seconds += (step.reads / each.at_once + step.writes) * each.request_wait
+            # Reads that are under way at once are waited for only where there is less to do meanwhile.
+            step.waits += step.writes * each.request_wait
+            step.waits += max(0.0, step.reads / each.at_once * each.request_wait - step.seconds)
         return step
 
 
@@ -269,7 +279,7 @@ def simulate(plan: Plan, size: float, costs: Costs, cluster: Cluster) -> Job:
     }
     launcher = costs.launcher + (len(plan.files) * FILE_STATE + plan.layout.partitions * 64 + shards * 4096) / MB
     if not cluster.store:
-        launcher += max(step.references for step in steps) * REFERENCE_BYTES * BEAM_COPIES / MB
+        launcher += max(step.references for step in steps) * costs.reference_kb[0] / 1000
     return Job(plan, size, steps, names, launcher)
 
 
@@ -280,7 +290,8 @@ def _fullest(tasks: Iterable[str]) -> int:
 
 def report(job: Job, cluster: Cluster) -> str:
     """The job in words and figures."""
-    hours = job.total("seconds") / 3600
+    waits = job.total("waits") / 3600
+    hours = job.total("seconds") / 3600 + waits
     reads, writes = job.total("reads"), job.total("writes")
     staged = sum(step.written for step in job.steps if step.name != "publish") / 1000
     money = {
@@ -294,7 +305,8 @@ def report(job: Job, cluster: Cluster) -> str:
         f"{how.partitions:,} partitions in {len(how.strides('rows'))} round(s), {job.tasks('publish'):,.0f} shards",
         f"  {job.total('tasks'):,.0f} tasks, {job.total('references'):,.0f} slices, {reads:,.0f} reads, "
         f"{writes:,.0f} writes, {human(job.total('read') * MB)} read, {human(job.total('written') * MB)} written",
-        f"  {hours:,.1f} core-hours: " + ", ".join(f"{name} {value:,.1f}" for name, value in _hours(job)),
+        f"  {hours:,.1f} core-hours, {waits:,.1f} of them waiting for the store: "
+        + ", ".join(f"{name} {value:,.1f}" for name, value in _hours(job)),
         f"  memory of a worker at most {max(step.memory for step in job.steps):,.0f} MB: "
         + ", ".join(f"{name} {value:,.0f}" for name, value in _memory(job))
         + f"; launcher {job.launcher:,.0f} MB",
@@ -308,7 +320,7 @@ def report(job: Job, cluster: Cluster) -> str:
 def _hours(job: Job) -> list[tuple[str, float]]:
     found: Counter[str] = Counter()
     for step in job.steps:
-        found[step.name.split(" ")[0]] += step.seconds / 3600  # type: ignore[assignment]
+        found[step.name.split(" ")[0]] += (step.seconds + step.waits) / 3600  # type: ignore[assignment]
     return found.most_common()
 
 
@@ -320,6 +332,12 @@ def _memory(job: Job) -> list[tuple[str, float]]:
     return sorted(found.items(), key=lambda item: -item[1])[:5]
 
 
+def _busy() -> float:
+    """Seconds that the cores of this machine have been busy."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
+
+
 def check(files: list[str], gigabytes: float, costs: Costs, workers: int, keep: str) -> bool:
     """Builds so many GB made from the files, and holds the prediction against it."""
     folder = Path(keep) / f"{gigabytes:g}"
@@ -329,14 +347,16 @@ def check(files: list[str], gigabytes: float, costs: Costs, workers: int, keep: 
         made = enlarge.write(enlarge.copies(files, times, DUPLICATES), folder)
     size = decompressed(made)
     job = simulate(make_plan(made, Config()), size, costs, Cluster(workers, store=False))
+    busy = _busy()
     with tempfile.TemporaryDirectory(prefix="malmungchi-bench-", dir=keep) as output:
         run = build(made, f"{output}/release", workers)
+    others = _busy() - busy - run["cpu"]
     rows = [
         ("time, s", job.wall(costs, workers), run["wall"]),
         ("memory of a worker, MB", max(costs.nursery, *(step.memory for step in job.steps)), run["worker_mb"]),
         ("memory of the launcher, MB", job.launcher, run["launcher_mb"]),
     ]
-    print(f"{human(size)}: stages took {run['stages']}, all cores {run['cpu']:.1f} s")
+    print(f"{human(size)}: stages took {run['stages']}, all cores {run['cpu']:.1f} s, and {others:.1f} s for others")
     close = True
     for name, expected, found in rows:
         off = expected / found - 1

@@ -1,4 +1,4 @@
-"""Where the time of refine goes: each step's pure function over the files' chunks, on one core.
+"""Where the time of a job goes: each step over the files, in this process and without Beam, on one core.
 
     python -m benchmarks.steps [FILES …]
 
@@ -8,62 +8,209 @@ MB are 10^6 bytes of decompressed input, the same for every step, so that the co
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
+import functools
 import glob
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.build import CORPUS, decompressed
+from benchmarks.corpus import CORPUS, decompressed
+from pipelines import worker
+from pipelines.memory import keep_heap
 from pipelines.plan import make_plan
+from schemas.chunk import Chunk
 from schemas.config import Config
+from schemas.exchange import Layout
+from schemas.work import Slice
 from transforms import task
+from transforms.candidates import FindForest, JoinForests
 from transforms.cut import cut
+from transforms.exact import ResolveExact
+from transforms.exchange import Segments
 from transforms.fingerprint import fingerprint
 from transforms.language import filter_language
 from transforms.normalize import normalize
+from transforms.publish import Shard, WriteRejects, WriteShard
 from transforms.read import read_item
-from transforms.stage import stage
+from transforms.stage import chunk_task, stage
+from transforms.verify import GatherWanted, VerifyComponents
+
+MB = 1e6
+
+CHUNK_STEPS = ("cut", "read", "normalize", "language", "fingerprint", "stage")
+CHANNELS = ("rows", "exact", "bands", "rejects", "edges", "members", "candidates", "wanted", "texts", "verdicts")
+
+# By step, what it takes in: a channel's bytes as they are stored. Steps of a chunk take in what is read.
+TAKES = {
+    "candidates": ("bands",),
+    "components": ("edges",),
+    "exact": ("exact", "members"),
+    "texts": ("rows", "wanted"),
+    "verified": ("texts", "candidates"),
+    "publish": ("rows", "verdicts"),
+    "rejects": ("rejects",),
+}
 
 
-def measure(files: list[str]) -> dict[str, float]:
-    """CPU seconds by step."""
-    config = Config()
-    plan = make_plan(files, config)
-    seconds: dict[str, float] = defaultdict(float)
-    clock = time.process_time
+class Clock:
+    """CPU seconds and memory by step, of this process."""
 
-    with tempfile.TemporaryDirectory(prefix="malmungchi-bench-") as staging:
-        start = clock()
-        items = [
-            item for file in plan.files for item in cut(file, staging, config.read, config.execution.chunk_bytes).items
-        ]
-        seconds["cut"] = clock() - start
-        for item in items:
-            chunks = read_item(item, config.read, config.execution.chunk_bytes)
-            while True:
-                start = clock()
-                chunk = next(chunks, None)
-                seconds["read"] += clock() - start
-                if chunk is None:
-                    break
-                for name, step in (
-                    ("normalize", lambda c: normalize(c, config.normalize)),
-                    ("language", lambda c: filter_language(c, config.language)),
-                    ("fingerprint", lambda c: fingerprint(c, config.fingerprint)),
-                ):
-                    start = clock()
-                    chunk = step(chunk)
-                    seconds[name] += clock() - start
-                start = clock()
-                name = f"refine/{chunk.item}.{chunk.sequence}"
-                last = chunk
-                task.run(
-                    staging, name, lambda s, c=last: stage(c, s, plan.layout, config.fingerprint, config.deduplicate)
-                )
-                seconds["stage"] += clock() - start
-    return dict(seconds)
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.memory: dict[str, float] = defaultdict(float)
+        self.base = memory("VmRSS")
+
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        with at_its_peak():
+            start = time.process_time()
+            yield
+            self.seconds[step] += time.process_time() - start
+        self.memory[step] = max(self.memory[step], memory("VmHWM") - self.base)
+
+
+@contextlib.contextmanager
+def at_its_peak() -> Iterator[None]:
+    """After it, `memory("VmHWM")` is the peak since."""
+    Path("/proc/self/clear_refs").write_text("5")
+    yield
+
+
+def memory(key: str) -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{key}:")[1].split()[0]) * 1024 / MB
+
+
+@dataclasses.dataclass
+class Steps:
+    """A job on a sample in this process, step by step, without Beam."""
+
+    files: list[str]
+    folder: str
+    how: Layout | None
+    clock: Clock = dataclasses.field(default_factory=Clock)
+
+    def run(self) -> dict[str, Any]:
+        """Seconds, memory and tasks by step, and [MB, rows, segments] by channel."""
+        config, folder, clock = Config(), self.folder, self.clock
+        plan = make_plan(self.files, config)
+        how = self.how or plan.layout
+        self.tasks: dict[str, int] = {}
+        with clock("cut"):
+            made = [cut(file, folder, config.read, config.execution.chunk_bytes) for file in plan.files]
+        chunks = [name for one in made for item in one.items for name in self._chunks(item, how, config)]
+        for file in plan.files:  # a file that is not cut
+            with clock("read whole"):
+                for item in cut(file, folder, config.read, config.execution.chunk_bytes, 1 << 50).items:
+                    for _ in read_item(item, config.read, config.execution.chunk_bytes):
+                        pass
+        print_, deduplicate = config.fingerprint, config.deduplicate
+        edges = self._stage(chunks, "candidates", FindForest(folder, print_, deduplicate))
+        members = self._stage(edges, "components", JoinForests(folder, how))
+        exact = self._stage(chunks + members, "exact", ResolveExact(folder, how, deduplicate))
+        texts = self._stage(chunks + exact, "texts", GatherWanted(folder, how), needs="wanted")
+        verify = VerifyComponents(folder, how, print_, deduplicate)
+        verified = self._stage(exact + texts, "verified", verify, needs="candidates")
+        everything = chunks + edges + members + exact + texts + verified
+        found = [(name, *found) for name in everything for found in task.slices(name, folder, CHANNELS)]
+        parts = [(partition, said) for _, partition, said in found if said[0] in TAKES["publish"]]
+        with clock("publish"):
+            WriteShard(folder, folder, config.shards, "")(Shard(0, 1, tuple(range(how.partitions))), parts)
+        with clock("rejects"):
+            WriteRejects(folder, folder, config.shards, "", 1)(0, [p for _, _, (c, p) in found if c == "rejects"])
+        self.tasks |= {"publish": how.partitions, "rejects": 1}
+        moved = {channel: [0.0, 0.0, 0.0] for channel in CHANNELS}
+        sizes = {"rows": 0, "verdicts": 0}
+        for _, _, (channel, part) in found:
+            moved[channel] = [a + b for a, b in zip(moved[channel], (part.length / MB, part.rows, 1), strict=True)]
+        for name in everything:
+            for channel, _, _, size in task.need(folder, name).counts.get("sizes", []):
+                sizes[channel] += size
+        return {
+            "seconds": dict(clock.seconds),
+            "memory": dict(clock.memory),
+            "tasks": self.tasks,
+            "moved": moved,
+            "chunks": len(chunks),
+            "staged": sizes["rows"] / MB,
+            "kept": (sizes["rows"] - sizes["verdicts"]) / MB,
+        }
+
+    def _chunks(self, item: Any, how: Layout, config: Config) -> Iterator[str]:
+        source = read_item(item, config.read, config.execution.chunk_bytes)
+        while True:
+            with self.clock("read"):
+                chunk = next(source, None)
+            if chunk is None:
+                return
+            with self.clock("normalize"):
+                chunk = normalize(chunk, config.normalize)
+            with self.clock("language"):
+                chunk = filter_language(chunk, config.language)
+            with self.clock("fingerprint"):
+                done = fingerprint(chunk, config.fingerprint)
+            name = chunk_task(done.item, done.sequence)
+            with self.clock("stage"):
+                task.run(self.folder, name, functools.partial(self._staged, done, how, config))
+            yield name
+
+    def _staged(self, chunk: Chunk, how: Layout, config: Config, segments: Segments) -> dict[str, Any]:
+        return stage(chunk, segments, how, config.fingerprint, config.deduplicate)
+
+    def _stage(self, names: list[str], step: str, work: task.Work, needs: str = "") -> list[str]:
+        """What `RunTasks` does, one partition after the other."""
+        groups: dict[int, dict[str, list[Slice]]] = defaultdict(lambda: defaultdict(list))
+        for name in names:
+            for partition, (channel, part) in task.slices(name, self.folder, TAKES[step]):
+                groups[partition][channel].append(part)
+        done = []
+        for partition, parts in sorted(groups.items()):
+            if (needs or TAKES[step][0]) in parts:
+                name = task.partition_task(step, partition)
+                with self.clock(step):
+                    task.run(self.folder, name, lambda s, p=partition, m=parts: work(p, m, s))  # type: ignore[misc]
+                done.append(name)
+        self.tasks[step] = len(done)
+        return done
+
+
+def run_steps(files: list[str], tiny: str, how: Layout | None, folder: str) -> dict[str, Any]:
+    """`Steps.run` on the files, in a process that holds `base` MB after next to nothing, with the file `tiny`."""
+    Steps([tiny], f"{folder}/tiny", None).run()
+    steps = Steps(files, f"{folder}/steps", how)
+    return {**steps.run(), "base": steps.clock.base}
+
+
+def side_by_side(
+    work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...], folder: str, workers: int
+) -> list[dict[str, Any]]:
+    """What as many processes find at once as there are workers, forked as those are; each has a folder of its own, the
+    last argument. So each has the share of the machine that a worker has."""
+    worker.prepare()
+    results, barrier = worker._CONTEXT.Queue(), worker._CONTEXT.Barrier(workers)
+    running = [
+        worker._CONTEXT.Process(target=_put, args=(work, (*arguments, f"{folder}/{number}"), barrier, results))
+        for number in range(workers)
+    ]
+    for process in running:
+        process.start()
+    found = [results.get(timeout=900) for _ in running]
+    for process in running:
+        process.join()
+    return found
+
+
+def _put(work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...], barrier: Any, results: Any) -> None:
+    keep_heap()
+    barrier.wait()
+    results.put(work(*arguments))
 
 
 def main() -> None:
@@ -74,9 +221,11 @@ def main() -> None:
     if not files:
         parser.error("no input files, and no corpus beside the project")
     pa.set_cpu_count(1)
-    measure(files[:1])  # kernels are loaded
-    seconds = measure(files)
-    size = decompressed(files) / 1e6
+    with tempfile.TemporaryDirectory(prefix="malmungchi-bench-") as folder:
+        Steps(files[:1], f"{folder}/warm", None).run()  # kernels are loaded
+        seconds = Steps(files, f"{folder}/steps", None).run()["seconds"]
+    del seconds["read whole"]  # instead of cut and read
+    size = decompressed(files) / MB
     for name, value in [*seconds.items(), ("all", sum(seconds.values()))]:
         print(f"{name:<12}{value:8.2f} s {1000 * value / size:8.2f} ms/MB {size / value:8.0f} MB/s")
 

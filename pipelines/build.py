@@ -15,11 +15,12 @@ import numpy as np
 
 from pipelines import engines, inventory, lock, runner, scratch, stop, worker
 from pipelines.card import card
-from pipelines.deduplicate import deduplicate
+from pipelines.deduplicate import deduplicate, stages
 from pipelines.display import Display
-from pipelines.plan import InputError, human
+from pipelines.plan import InputError, counted, human
 from pipelines.publish import publish
 from pipelines.refine import chunks_of, refine
+from schemas.config import Config
 from schemas.plan import Plan
 from schemas.release import CARD, FOLDERS, MANIFEST, SCHEMA_VERSION, Manifest
 from transforms import storage, task
@@ -98,10 +99,9 @@ class Job:
                 manifest = Manifest.from_json(storage.read_bytes(manifest_uri))
             except ValueError as error:
                 raise OutputError(f"{manifest_uri}: {error}; choose another --output, or remove this one") from error
-            same = manifest.config_digest == self.plan.config.digest()
-            if same and [file.name for file in self.plan.files] == [file.name for file in manifest.inputs]:
-                return manifest
-            raise OutputError(f"{self.output} holds a release of other inputs or settings; choose another --output")
+            if differs := self._differs(manifest):
+                raise OutputError(f"{self.output} holds a release of other {differs}; choose another --output")
+            return manifest
         own = storage.join(self.output, HOME)
         if not self._is_ours(own, restart):
             _need_empty(self.output, (HOME,), "--output")
@@ -109,6 +109,21 @@ class Job:
         if self.staging != own and not self._is_ours(self.staging, restart):
             _need_empty(self.staging, (lock.NAME, PLAN), "--staging")
         return None
+
+    def _differs(self, manifest: Manifest) -> str:
+        """What of a release is not as this job would make it, "" for nothing that can be told without reading."""
+        if manifest.config_digest != self.plan.config.digest():
+            return "settings"
+        mine = {file.name: file.size for file in self.plan.files}
+        its = {file.name: file.bytes for file in manifest.inputs}
+        for name in sorted(mine.keys() | its.keys()):
+            if name not in its:
+                return f"inputs: {name} is not among them"
+            if name not in mine:
+                return f"inputs: it has {name} too"
+            if mine[name] != its[name]:
+                return f"inputs: {name} had {its[name]:,} bytes, and has {mine[name]:,} now"
+        return ""
 
     def _is_ours(self, home: str, restart: bool) -> bool:
         """Whether a folder holds the plan of an unfinished job. Raises OutputError if that is another job."""
@@ -169,9 +184,9 @@ class Job:
 
     # ---- the stages, each of which skips what is done
 
-    def _stage(self, name: str, expected_bytes: int, check: Callable[[], T], build: Callable[[Any], Any]) -> T:
+    def _stage(self, name: str, expected: int, check: Callable[[], T], build: Callable[[Any], Any]) -> T:
         """What `check` finds; if work is missing, what it finds after a run of the pipeline."""
-        with self.display.stage(name, expected_bytes):
+        with self.display.stage(name, expected):
             try:
                 return check()
             except inventory.IncompleteError:
@@ -191,7 +206,7 @@ class Job:
         """Runs deduplicate and checks what it left."""
         return self._stage(
             "deduplicate",
-            0,
+            sum(stages(self.plan).values()),
             lambda: inventory.deduplicated(self.plan, self.staging, refined.kept),
             lambda root: deduplicate(root, self.plan, self.staging, refined.tallies),
         )
@@ -207,7 +222,7 @@ class Job:
         rejects = refined.reject_partitions
         published = self._stage(
             "publish",
-            int(deduplicated.bytes.sum()),
+            int((deduplicated.bytes - deduplicated.dropped_bytes).sum()),
             lambda: inventory.published(self.staging, self.output, shards, rejects),
             lambda root: publish(root, self.plan, self.staging, self.output, refined.tallies, shards, rejects),
         )
@@ -340,11 +355,18 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
     )
 
 
-def dry_run(job: Job) -> str:
-    """The plan in words: inputs, bytes, work items, shards, settings, expected memory."""
+def dry_run(job: Job, restart: bool = False) -> str:
+    """The plan in words: inputs, bytes, work items, shards, settings, expected memory, and what is there already.
+
+    Raises InputError and OutputError where the build would.
+    """
     plan = job.plan
+    if not plan.files:
+        raise InputError("no input")
+    done = job.examine(restart)
     on_disk = sum(file.size for file in plan.files)
-    lines = [f"{len(plan.files)} input files, {human(on_disk)}, about {human(plan.input_bytes)} decompressed:"]
+    files = counted(len(plan.files), "input file")
+    lines = [f"{files}, {human(on_disk)}, about {human(plan.input_bytes)} decompressed:"]
     for file in plan.files:
         kind = file.format if file.codec == "none" else f"{file.format}, {file.codec}"
         columns = ", ".join(f"{role}={name}" for role, name in dataclasses.asdict(file.columns).items() if name)
@@ -355,14 +377,47 @@ def dry_run(job: Job) -> str:
         [1] * plan.layout.partitions,
         plan.config.shards,
     )
+    items = counted(max(len(plan.files), -(-plan.input_bytes // chunk)), "work item")
     lines += [
-        f"about {max(len(plan.files), -(-plan.input_bytes // chunk))} work items of {human(chunk)}",
-        f"{plan.layout.partitions} partitions, at most about {len(shards)} shards",
-        f"{job.workers or 'no'} worker processes, up to about 700 MB of memory each, 400 MB for the launcher",
+        f"about {items} of up to {human(chunk)}",
+        f"{counted(plan.layout.partitions, 'partition')}, at most about {counted(len(shards), 'shard')}",
+        _memory(job),
         f"output {job.output}, staging {job.staging}: about {human(plan.input_bytes)} for the time of the job",
-        f"settings digest {plan.config.digest()}",
+        f"settings digest {plan.config.digest()}, {_changed(plan.config)}",
+        _there(job, done, restart),
     ]
     return "\n".join(lines)
+
+
+def _memory(job: Job) -> str:
+    if not engines.is_local(job.arguments):
+        return "each worker takes up to about 700 MB of memory, the launcher 400 MB"
+    if not job.workers:
+        return "small enough for one process, without workers: up to about 700 MB of memory"
+    each = " each" if job.workers > 1 else ""
+    return f"{counted(job.workers, 'worker process')}, up to about 700 MB of memory{each}, 400 MB for the launcher"
+
+
+def _changed(config: Config) -> str:
+    """The settings that are not the defaults."""
+    usual = dataclasses.asdict(Config())
+    found = [
+        f"{section}.{name} = {value!r}"
+        for section, values in dataclasses.asdict(config).items()
+        for name, value in values.items()
+        if value != usual[section][name]
+    ]
+    return "all at their defaults" if not found else "defaults but for " + ", ".join(found)
+
+
+def _there(job: Job, done: Manifest | None, restart: bool) -> str:
+    """What the build would say of what is there already."""
+    if done is not None:
+        return f"nothing to do: {_already(job)}"
+    finished = job.finished()
+    if finished == "none":
+        return "nothing is there yet: a new job"
+    return f"{'throws away' if restart else 'goes on with'} an unfinished job, finished tasks: {finished}"
 
 
 def build(job: Job, restart: bool = False, until: str = "publish") -> Manifest | None:
@@ -375,7 +430,7 @@ def build(job: Job, restart: bool = False, until: str = "publish") -> Manifest |
         raise InputError("no input")
     done = job.examine(restart)
     if done is not None and not any(storage.names(home) for home in job.homes):
-        job.display.say(f"{job.output} holds this release already")
+        job.display.say(_already(job))
         return done
     held = lock.Lock(job.homes, job.display.say)
     try:
@@ -390,13 +445,17 @@ def build(job: Job, restart: bool = False, until: str = "publish") -> Manifest |
         raise
 
 
+def _already(job: Job) -> str:
+    return f"{job.output} holds this release already: the same settings, and inputs of the same names and sizes"
+
+
 def _run(job: Job, restart: bool, until: str) -> Manifest | None:
     """Runs a job of which the locks are held."""
     if job.workers and engines.is_local(job.arguments):
         worker.prepare()
     manifest = job.examine(restart)  # what was seen before may have changed until the locks were held
     if manifest is not None:
-        job.display.say(f"{job.output} holds this release already")
+        job.display.say(_already(job))
     else:
         job.begin(restart)
         if count := len(job._reused):

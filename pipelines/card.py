@@ -2,7 +2,89 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from collections.abc import Iterable
+
 from schemas.release import Manifest
+
+# Rows of a table: a crawl may have more sources than anyone reads.
+_ROWS = 50
+_NAME_CHARS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class _Words:
+    """What a section says in one language. In pairs, the first is for one thing and the second for more."""
+
+    title: str
+    documents: tuple[str, str]
+    shards: tuple[str, str]
+    made: str
+    dropped: str
+    tagged: str
+    near: str
+    exact: str
+    undone: str
+    ordered: str
+    folders: str
+    manifest: str
+    digest: str
+    warning: str
+    more: str
+    reasons: tuple[str, str]
+    sources: tuple[str, str, str]
+    languages: tuple[str, str]
+
+
+_ENGLISH = _Words(
+    title="Korean text release",
+    documents=("{:,} document", "{:,} documents"),
+    shards=("{:,} shard", "{:,} shards"),
+    made="{kept} ({text:,} bytes of text) in {shards}, of {total} read. Made by Malmungchi: normalised to NFC,",
+    dropped="filtered by language,",
+    tagged="tagged with its language,",
+    near="only one kept of documents that are the same or similar (true Jaccard similarity of their sets of character "
+    "{ngram}-grams ≥ {threshold}),",
+    exact="only one kept of documents whose letters and digits are the same,",
+    undone="duplicates left in,",
+    ordered="ordered by a hash of the id.",
+    folders="`data/`: the documents. `rejects/`: every row that did not become a document, with step, rule, value and "
+    "threshold. `duplicates/`: for every dropped duplicate the id of the document that was kept, and the similarity.",
+    manifest="`manifest.json`: checksum, rows and id range of every file, settings, inputs and counts. "
+    "`malmungchi verify` checks all of it again.",
+    digest="Settings hash `{digest}` (the first 16 digits of its SHA-256). The licence of each document stands in its "
+    "column `license`.",
+    warning="Warning",
+    more="and {:,} more",
+    reasons=("dropped because", "documents"),
+    sources=("source", "read", "kept"),
+    languages=("language seen", "documents"),
+)
+
+_KOREAN = _Words(
+    title="한국어 텍스트 데이터",
+    documents=("{:,}건", "{:,}건"),
+    shards=("{:,}개", "{:,}개"),
+    made="원문 {total} 가운데 {kept}(본문 {text:,}바이트)을 샤드 {shards}에 담았습니다. "
+    "Malmungchi(말뭉치)로 NFC 정규화를 하고,",
+    dropped="한국어 문서만 골라낸 뒤,",
+    tagged="문서마다 언어를 표시한 뒤,",
+    near="완전히 같거나 비슷한 문서(문자 {ngram}-그램 집합의 실제 자카드 유사도 {threshold} 이상)는 한 건만 남기고,",
+    exact="글자와 숫자가 완전히 같은 문서는 한 건만 남기고,",
+    undone="중복 문서는 그대로 두고,",
+    ordered="식별자의 해시값 순서로 배열했습니다.",
+    folders="`data/`: 문서. `rejects/`: 문서가 되지 못한 모든 행과 그 단계·규칙·값·기준. "
+    "`duplicates/`: 제외된 중복 문서별로, 대신 남긴 문서의 id와 유사도.",
+    manifest="`manifest.json`: 모든 파일의 체크섬·행 수·식별자 범위, 설정, 입력, 집계. "
+    "`malmungchi verify`로 언제든 다시 확인할 수 있습니다.",
+    digest="설정 해시(SHA-256 앞 16자리) `{digest}`. 문서별 라이선스는 `license` 열에 있습니다.",
+    warning="경고",
+    more="그 밖의 {:,}개",
+    reasons=("제외 사유", "문서 수"),
+    sources=("출처", "읽은 문서", "남긴 문서"),
+    languages=("확인된 언어", "문서 수"),
+)
 
 
 def _size_category(rows: int) -> str:
@@ -11,67 +93,89 @@ def _size_category(rows: int) -> str:
     return next((name for bound, name in bounds if rows < bound), "n>1B")
 
 
+def _plain(text: str) -> str:
+    """Text from an input as one line of Markdown that shows it as it is."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return re.sub(r"[\\`*<>\[\]|&~]", r"\\\g<0>", line)
+
+
+def _name(text: str) -> str:
+    return _plain(text if len(text) <= _NAME_CHARS else text[:_NAME_CHARS] + "…") or "—"
+
+
+def _counted(count: int, forms: tuple[str, str]) -> str:
+    return forms[count != 1].format(count)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, tuple[int, ...]]], more: str) -> list[str]:
+    """Lines of a table of names and counts, the largest first; behind it a row that sums up those not shown."""
+    ordered = sorted(rows, key=lambda row: (-row[1][0], row[0]))
+    if not ordered:
+        return []
+    rest = [counts for _, counts in ordered[_ROWS:]]
+    shown = [(_name(name), counts) for name, counts in ordered[:_ROWS]]
+    if rest:
+        shown.append((more.format(len(rest)), tuple(map(sum, zip(*rest, strict=True)))))
+    lines = [f"| {' | '.join(head)} |", f"| --- {'| ---: ' * (len(head) - 1)}|"]
+    return ["", *lines, *(f"| {name} | {' | '.join(f'{count:,}' for count in counts)} |" for name, counts in shown)]
+
+
+def _section(words: _Words, manifest: Manifest) -> list[str]:
+    """The card's lines in one language."""
+    counts, config = manifest.counts, manifest.config
+    duplicates = config["deduplicate"]
+    made = [
+        words.made.format(
+            kept=_counted(counts["kept"], words.documents),
+            total=_counted(counts["input"], words.documents),
+            text=sum(file.text_bytes for file in manifest.files),
+            shards=_counted(_shards(manifest), words.shards),
+        ),
+        words.dropped if config["language"]["drop"] else words.tagged,
+        (words.near if duplicates["near"] else words.exact if duplicates["exact"] else words.undone).format(
+            ngram=config["fingerprint"]["ngram"], threshold=duplicates["threshold"]
+        ),
+        words.ordered,
+    ]
+    return [
+        f"# {words.title}",
+        "",
+        " ".join(made),
+        "",
+        f"- {words.folders}",
+        f"- {words.manifest}",
+        f"- {words.digest.format(digest=manifest.config_digest[:16])}",
+        *(f"- **{words.warning}**: {_plain(warning)}" for warning in manifest.warnings),
+        *_table(words.reasons, ((name, (count,)) for name, count in counts["rejected"].items()), words.more),
+        *_table(
+            words.sources,
+            ((name, (count["input"], count["kept"])) for name, count in manifest.sources.items()),
+            words.more,
+        ),
+        *_table(words.languages, ((name, (count,)) for name, count in manifest.languages.items()), words.more),
+        "",
+    ]
+
+
+def _shards(manifest: Manifest) -> int:
+    return sum(file.path.startswith("data/") for file in manifest.files)
+
+
 def card(manifest: Manifest) -> str:
     """README.md of the release, with the front matter that Hugging Face reads."""
-    kept, total = manifest.counts["kept"], manifest.counts["input"]
-    text = sum(file.text_bytes for file in manifest.files)
-    shards = sum(file.path.startswith("data/") for file in manifest.files)
-    korean = manifest.config["language"]["drop"]
-    language, language_ko = ("filtered by language", "언어를 가려내고") if korean else (
-        "tagged with its language", "언어를 표시하고")  # fmt: skip
     front = [
         "---",
-        *(["language:", "- ko"] if korean else []),
+        *(["language:", "- ko"] if manifest.config["language"]["drop"] else []),
+        "license: other",  # it differs by document
         "pretty_name: Malmungchi release",
         "task_categories:",
         "- text-generation",
+        "tags:",
+        "- malmungchi",
+        "- pretraining",
         "size_categories:",
-        f"- {_size_category(kept)}",
+        f"- {_size_category(manifest.counts['kept'])}",
     ]
-    if shards:
+    if _shards(manifest):
         front += ["configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet"]
-    reasons = [f"| `{reason}` | {count:,} |" for reason, count in manifest.counts["rejected"].items()]
-    sources = [
-        f"| {name or '—'} | {counts['input']:,} | {counts['kept']:,} |" for name, counts in manifest.sources.items()
-    ]
-    threshold = manifest.config["deduplicate"]["threshold"]
-    digest = manifest.config_digest[:16]
-    return "\n".join(
-        [
-            *front,
-            "---",
-            "",
-            "# Korean text release",
-            "",
-            f"{kept:,} documents ({text:,} bytes of text) in {shards} shards, of {total:,} documents that were read. "
-            f"Made by Malmungchi: normalised to NFC, {language}, deduplicated exactly and by verified "
-            f"Jaccard similarity ≥ {threshold} of character shingles, ordered by a hash of the id.",
-            "",
-            "- `data/`: the documents. `rejects/`: every row that did not become a document, with step, rule, value "
-            "and threshold. `duplicates/`: for every dropped duplicate the document that was kept, and the score.",
-            "- `manifest.json`: checksum, rows and id range of every file, settings, inputs and counts. "
-            "`malmungchi verify` checks all of it again.",
-            f"- Settings digest `{digest}…`. The licence of each document stands in its column `license`.",
-            "",
-            "| dropped because | documents |",
-            "| --- | ---: |",
-            *reasons,
-            "",
-            "| source | read | kept |",
-            "| --- | ---: | ---: |",
-            *sources,
-            "",
-            "# 한국어 텍스트 데이터",
-            "",
-            f"원문 {total:,}건 가운데 {kept:,}건(본문 {text:,}바이트)을 {shards}개 샤드에 담았습니다. 말뭉치 공장 "
-            f"'말뭉치(Malmungchi)'가 NFC로 정규화하고, {language_ko}, 완전히 같은 문서와 비슷한 문서"
-            f"(문자 조각의 실제 자카드 유사도 {threshold} 이상)를 하나만 남긴 뒤, 식별자의 해시 순서로 섞었습니다.",
-            "",
-            "- `data/`: 문서. `rejects/`: 문서가 되지 못한 모든 행과 그 단계·규칙·값·기준. "
-            "`duplicates/`: 빠진 중복 문서마다 대신 남은 문서와 유사도.",
-            "- `manifest.json`: 모든 파일의 체크섬·행 수·식별자 범위, 설정, 입력, 집계. "
-            "`malmungchi verify`로 언제든 다시 확인할 수 있습니다.",
-            f"- 설정 요약값 `{digest}…`. 문서마다 이용 허락 조건은 `license` 열에 있습니다.",
-            "",
-        ]
-    )
+    return "\n".join([*front, "---", "", *_section(_ENGLISH, manifest), *_section(_KOREAN, manifest)])

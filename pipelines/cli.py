@@ -21,6 +21,12 @@ EXAMPLES = """examples:
 """
 
 
+def _some(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     from pipelines import options
 
@@ -62,8 +68,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     what.add_argument("--id", help="explain what became of the document with this id")
     what.add_argument("--rejects", action="store_true", help="show rejected rows")
     what.add_argument("--duplicates", action="store_true", help="show clusters of duplicates, the largest first")
-    command.add_argument("--rule", default="", help="only rejects of this rule")
-    command.add_argument("--limit", type=int, default=10, help="rows to show (default: 10)")
+    command.add_argument("--rule", default="", help="show rows rejected by this rule")
+    command.add_argument("--limit", type=_some, default=10, metavar="N",
+                         help="rows to show, of each kind (default: 10)")  # fmt: skip
     command = add("doctor", "check the runner, its workers and the storage that a big job will have, before it starts")
     command.usage = "malmungchi doctor [--staging URL] [--output URL] [--input URL] [settings] [Beam's options]"
     command.add_argument("--input", action="append", default=[], metavar="URL",
@@ -82,33 +89,31 @@ def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config)
 
     beam = engines.complete(beam, config.execution.workers)
     plan = make_plan(arguments.input, config)
-    with Display(arguments.quiet) as display:
-        job = Job(plan, arguments.output.rstrip("/"), beam, display)
-        places = {"--input": arguments.input, "--output": [job.output], "--staging": [job.staging]}
-        engines.check(beam, places, config.execution.shared_paths)
-        if arguments.dry_run:
-            print(dry_run(job))
-            return 0
-        if not engines.is_local(beam):
-            display.elsewhere = job.finished
-        until = "publish" if arguments.command == "build" else arguments.command
-        manifest = build(job, arguments.restart, until)
-        if manifest is not None:
-            display.finish(manifest, job.output, job.reused)
+    display = Display(arguments.quiet)
+    job = Job(plan, arguments.output.rstrip("/"), beam, display)
+    places = {"--input": arguments.input, "--output": [job.output], "--staging": [job.staging]}
+    engines.check(beam, places, config.execution.shared_paths)
+    if arguments.dry_run:
+        print(dry_run(job, arguments.restart))
+        return 0
+    if not engines.is_local(beam):
+        display.elsewhere = job.finished
+    until = "publish" if arguments.command == "build" else arguments.command
+    manifest = build(job, arguments.restart, until)
+    if manifest is not None:
+        display.finish(manifest, job.output, job.reused)
     return 0
 
 
 def _doctor(arguments: argparse.Namespace, beam: list[str], config: Config) -> int:
     from pipelines import engines
     from pipelines.display import Display
-    from pipelines.doctor import PROBLEM, WARNING, examine
+    from pipelines.doctor import PROBLEM, conclusion, examine
 
     beam = engines.complete(beam, config.execution.workers)
     findings = examine(beam, config, arguments.input, arguments.output.rstrip("/"), Display())
-    print(*findings, sep="\n")
-    problems, warnings = (sum(finding.level == level for finding in findings) for level in (PROBLEM, WARNING))
-    print(f"{problems} problems, {warnings} warnings" if problems or warnings else "all is well")
-    return 1 if problems else 0
+    print(*findings, conclusion(findings), sep="\n")
+    return int(any(finding.level == PROBLEM for finding in findings))
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
+import logging
 import operator
 import os
 import re
@@ -38,6 +39,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from dask.bag.core import groupby_tasks
 
 from pipelines.engines import KEPT, ClusterError, EngineError, local_paths, partitions, versions
+from transforms import storage
 
 # How long a cluster may be without a single worker: one that is started again takes a few seconds to come back.
 LONELY_SECONDS = 10.0
@@ -48,16 +50,6 @@ _DASK = ("dask", "distributed")
 
 
 # ---- on the workers
-
-
-@dataclasses.dataclass(frozen=True)
-class Seen:
-    """What a worker is and sees. `paths` are (inode, time of change) of local paths, None where there is none."""
-
-    versions: dict[str, str]
-    threads: int
-    memory: int
-    paths: list[tuple[int, int] | None]
 
 
 def stat(paths: Sequence[str]) -> list[tuple[int, int] | None]:
@@ -72,9 +64,9 @@ def stat(paths: Sequence[str]) -> list[tuple[int, int] | None]:
     return found
 
 
-def look(paths: Sequence[str], dask_worker: Any = None) -> Seen:
-    """Called on each worker, which Dask hands over as `dask_worker`."""
-    return Seen(versions(_DASK), dask_worker.state.nthreads, dask_worker.memory_manager.memory_limit or 0, stat(paths))
+def look(paths: Sequence[str]) -> tuple[dict[str, str], list[tuple[int, int] | None]]:
+    """Called on each worker: its versions, and what it sees under some paths."""
+    return versions(_DASK), stat(paths)
 
 
 @functools.cache
@@ -113,8 +105,8 @@ def apply(elements: Iterable[Any], steps: bytes, run: tuple[str, str]) -> list[A
         for dofn, args, kwargs in pickler.loads(steps):
             elements = _through(elements, dofn, args, kwargs)
         return list(elements)
-    except Exception as error:
-        raise explain(error) from None
+    except Exception as error:  # as text: not every error can be sent
+        raise StageError(str(explain(error))) from None
 
 
 def _hash(key: Any) -> int:
@@ -253,6 +245,9 @@ def translate(pipeline: beam.Pipeline, partitions: int) -> list[Any]:
 @contextlib.contextmanager
 def connected(options: PipelineOptions) -> Iterator[distributed.Client]:
     """A client of the cluster that Beam's options name. Raises EngineError if it does not answer."""
+    for logger in [*logging.root.manager.loggerDict]:
+        if logger.partition(".")[0] in ("distributed", "asyncio"):
+            logging.getLogger(logger).setLevel(logging.CRITICAL)  # what goes wrong is said once, by us
     known = options.view_as(DaskOptions)
     where = known.address or known.scheduler_file
     try:
@@ -273,8 +268,8 @@ def connected(options: PipelineOptions) -> Iterator[distributed.Client]:
             client.close(timeout=_CONNECT_SECONDS)
 
 
-def ask(client: distributed.Client, paths: Sequence[str]) -> dict[str, Seen]:
-    """What each worker is and sees, by its address. Raises EngineError if there is none, or one lacks this package."""
+def ask(client: distributed.Client, paths: Sequence[str]) -> dict[str, Any]:
+    """What each worker says to `look`, by its address. Raises EngineError if one lacks this package."""
     answers = client.run(look, paths, on_error="return")
     if not answers:
         raise EngineError("the Dask cluster has no workers: start some, in an environment with this package")
@@ -292,23 +287,31 @@ def ask(client: distributed.Client, paths: Sequence[str]) -> dict[str, Seen]:
 def check(arguments: Sequence[str], uris: dict[str, Sequence[str]]) -> None:
     """Refuses a job when a worker has other versions, or does not see its local paths. Raises EngineError."""
     places = [(flag, path) for flag, group in uris.items() for path in local_paths(group)]
-    here = [_existing(path) for _, path in places]
+    here = [_existing(storage.resolve(path)[1]) for _, path in places]
+    before = stat(here)
     with connected(PipelineOptions(list(arguments))) as client:
         seen = ask(client, here)
-    ours, stats = versions(_DASK), stat(here)
-    for worker, answer in seen.items():
+        ours, after = look(here)
+    for worker, (theirs, paths) in seen.items():
         for package, version in ours.items():
-            if answer.versions[package] != version:
+            if theirs[package] != version:
                 raise EngineError(
-                    f"the Dask worker {worker} has {package} {answer.versions[package]}, the launcher {version}: "
+                    f"the Dask worker {worker} has {package} {theirs[package]}, the launcher {version}: "
                     "install the same versions on both"
                 )
-        for (flag, path), found, expected in zip(places, answer.paths, stats, strict=True):
-            if found != expected:
+        for (flag, path), found, *ours_then in zip(places, paths, before, after, strict=True):
+            if not _is_the_same(found, *ours_then):
                 raise EngineError(
                     f"{flag} {path} is a path of this machine, which the Dask worker {worker} does not see: name an "
                     "object store (s3://, gs://, hdfs://), or a folder that all workers mount"
                 )
+
+
+def _is_the_same(found: tuple[int, int] | None, before: tuple[int, int] | None, after: tuple[int, int] | None) -> bool:
+    """Whether a worker sees what we see; a folder in which somebody is at work changes meanwhile."""
+    if before == after or None in (found, before, after):
+        return found == after
+    return found is not None and after is not None and found[0] == after[0]
 
 
 def _existing(path: str) -> str:
@@ -341,7 +344,7 @@ class CoreRunner(PipelineRunner):
 
 def _wait(client: distributed.Client, futures: list[Any]) -> None:
     """Waits until all is done. Raises ClusterError, or what a task raised."""
-    alive = time.monotonic()
+    lonely: float | None = None
     some_done = threading.Event()
     for future in futures:
         future.add_done_callback(lambda _: some_done.set())
@@ -362,10 +365,10 @@ def _wait(client: distributed.Client, futures: list[Any]) -> None:
         if all(future.done() for future in futures):
             return
         try:
-            workers = client.scheduler_info()["workers"]
+            workers = client.nthreads()
         except (OSError, TimeoutError):
             continue  # the next round finds out whether the scheduler is gone
-        if workers:
-            alive = time.monotonic()
-        elif time.monotonic() - alive > LONELY_SECONDS:
+        now = time.monotonic()
+        lonely = None if workers else lonely or now
+        if lonely and now - lonely > LONELY_SECONDS:
             raise ClusterError(f"all workers of the Dask cluster are gone. {KEPT}")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipelines.plan import human
+from pipelines.plan import counted, human
 from schemas.release import Manifest
 from transforms import progress
 from transforms.storage import StorageError
@@ -22,6 +22,14 @@ from transforms.storage import StorageError
 _LINE_SECONDS = 5.0
 _BAR_SECONDS = 0.25
 _ELSEWHERE_SECONDS = 10.0
+
+
+def _progress(name: str, expected: int, seconds: float) -> tuple[int, str]:
+    """(how much of what is expected is done, in words)"""
+    documents, size = progress.totals()[name]
+    if name == "deduplicate":
+        return documents, f"{documents:,} of {expected:,} tasks, {human(size)} read, {human(size / seconds)}/s"
+    return size, f"{documents:,} documents, {human(size)}, {human(size / seconds)}/s"
 
 
 class Display:
@@ -37,23 +45,18 @@ class Display:
         self.seconds: dict[str, float] = {}
         self.elsewhere: Callable[[], str] | None = None
 
-    def __enter__(self) -> Display:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is left open."""
-
     def say(self, text: str) -> None:
         """One plain line."""
         if not self._quiet:
             print(text, file=self._stream, flush=True)
 
     @contextmanager
-    def stage(self, name: str, expected_bytes: int) -> Iterator[None]:
-        """Shows a stage's progress until the block ends; `expected_bytes` is about what will pass through it."""
+    def stage(self, name: str, expected: int) -> Iterator[None]:
+        """Shows a stage's progress until the block ends; about so many bytes will pass through it (of deduplicate: so
+        many tasks)."""
         stop, failed = threading.Event(), threading.Event()
         show = self._bar if self._stream.isatty() else self._lines
-        thread = threading.Thread(target=show, args=(name, expected_bytes, stop, failed), daemon=True)
+        thread = threading.Thread(target=show, args=(name, expected, stop, failed), daemon=True)
         start = time.monotonic()
         if not self._quiet:
             thread.start()
@@ -74,10 +77,10 @@ class Display:
             if self.elsewhere:
                 self.say(f"{name}: finished tasks: {self._seen()}")
                 continue
-            documents, size = progress.totals()[name]
+            done, detail = _progress(name, expected, time.monotonic() - start)
             passed = time.monotonic() - start
-            left = f", about {passed * (expected - size) / size:.0f} s left" if 0 < size < expected else ""
-            self.say(f"{name}: {documents:,} documents, {human(size)}, {human(size / passed)}/s{left}")
+            left = f", about {passed * (expected - done) / done:.0f} s left" if 0 < done < expected else ""
+            self.say(f"{name}: {detail}{left}")
         if not failed.is_set():
             self.say(f"{name}: {self._summary(name)}")
 
@@ -89,7 +92,7 @@ class Display:
     def _summary(self, name: str) -> str:
         documents, size = progress.totals()[name]
         seconds = self.seconds[name]
-        if not documents:
+        if not documents or name == "deduplicate":
             return f"done in {seconds:.1f} s"
         return f"{documents:,} documents, {human(size)} in {seconds:.1f} s ({human(size / seconds)}/s)"
 
@@ -108,12 +111,11 @@ class Display:
                 if self.elsewhere:
                     bar.update(task, total=None, detail=self._seen())
                     continue
-                documents, size = progress.totals()[name]
-                speed = human(size / (time.monotonic() - start))
-                bar.update(task, completed=size, detail=f"{documents:,} documents  {speed}/s")
+                done, detail = _progress(name, expected, time.monotonic() - start)
+                bar.update(task, completed=done, detail=detail)
             if failed.is_set():
                 return
-            total = progress.totals()[name][1] or 1
+            total = expected or 1
             bar.update(task, completed=total, total=total, detail=self._summary(name))
 
     def finish(self, manifest: Manifest, output: str, reused: str = "") -> None:
@@ -138,7 +140,7 @@ class Display:
         times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
         shards = sum(file.path.startswith("data/") for file in manifest.files)
         text = sum(file.text_bytes for file in manifest.files)
-        console.print(f"{human(text)} of text in {shards} shards; {times}")
+        console.print(f"{human(text)} of text in {counted(shards, 'shard')}; {times}")
         if reused:
             console.print(f"reused from an earlier attempt: {reused}", soft_wrap=True)
         for warning in manifest.warnings:

@@ -392,3 +392,9 @@ def examine(
             for folder in made:
                 storage.remove_if_empty(folder)
     return findings
+
+
+def conclusion(findings: Sequence[Finding]) -> str:
+    """All of it in a line."""
+    problems, warnings = (sum(finding.level == level for finding in findings) for level in (PROBLEM, WARNING))
+    return f"{problems} problems, {warnings} warnings" if problems or warnings else "all is well"

@@ -36,10 +36,22 @@ def _show(row: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def explain(release: str, manifest: Manifest, id_: str) -> Iterator[str]:
-    """What became of the document(s) with this id, in words."""
+def _rows(table: ds.Dataset, chosen: pc.Expression, limit: int) -> Iterator[dict[str, Any]]:
+    yield from table.head(limit, filter=chosen).to_pylist()
+
+
+def _beyond(table: ds.Dataset, chosen: pc.Expression, limit: int) -> Iterator[str]:
+    """A line for what is beyond the limit, if there is anything."""
+    count = table.count_rows(filter=chosen)
+    if count > limit:
+        yield f"    and {count - limit:,} more (--limit shows more)"
+
+
+def explain(release: str, manifest: Manifest, id_: str, limit: int) -> Iterator[str]:
+    """What became of the document(s) with this id, in words; of each kind of answer, at most `limit`."""
     pairs = _dataset(release, manifest, "duplicates")
-    for row in _dataset(release, manifest, "data").to_table(filter=pc.field("id") == id_).to_pylist():
+    data, mine = _dataset(release, manifest, "data"), pc.field("id") == id_
+    for row in _rows(data, mine, limit):
         yield f"{id_}: kept, from {row['file']} row {row['row']}"
         yield (
             f"  language: {row['language']}, decided by {row['language_detector']} "
@@ -47,16 +59,29 @@ def explain(release: str, manifest: Manifest, id_: str) -> Iterator[str]:
         )
         if row["duplicate_count"] > 1:
             yield f"  stands for {row['duplicate_count']} documents; dropped for it:"
-            for pair in pairs.to_table(filter=pc.field("kept_id") == id_).to_pylist():
+            for_it = pc.field("cluster_id") == row["cluster_id"]  # ids may clash
+            for pair in _rows(pairs, for_it, limit):
                 yield f"    {pair['dropped_id']}  {pair['rule']}  {pair['score']:.4f}"
+            yield from _beyond(pairs, for_it, limit)
         yield _show(row)
+    yield from _beyond(data, mine, limit)
     threshold = manifest.config["deduplicate"]["threshold"]
-    for row in pairs.to_table(filter=pc.field("dropped_id") == id_).to_pylist():
+    dropped = pc.field("dropped_id") == id_
+    for row in _rows(pairs, dropped, limit):
         yield f"{id_}: dropped at deduplicate by rule {row['rule']}, from {row['file']} row {row['row']}"
         yield f"  similarity {row['score']:.4f}, threshold {threshold}; kept in its place: {row['kept_id']}"
-    for row in _dataset(release, manifest, "rejects").to_table(filter=pc.field("id") == id_).to_pylist():
+    yield from _beyond(pairs, dropped, limit)
+    rejects = _dataset(release, manifest, "rejects")
+    for row in _rows(rejects, mine, limit):
         yield f"{id_}: dropped at {row['step']} by rule {row['rule']}, from {row['file']} row {row['row']}"
         yield f"  value {row['value']}, threshold {row['threshold']}"
+    yield from _beyond(rejects, mine, limit)
+
+
+def _reject_rules(manifest: Manifest) -> list[str]:
+    """The rules by which rows came to rejects/."""
+    reasons = (reason.partition(".") for reason in manifest.counts["rejected"])
+    return sorted({rule for step, _, rule in reasons if step != "deduplicate"})
 
 
 def _clusters(release: str, manifest: Manifest, limit: int) -> Iterator[str]:
@@ -74,24 +99,31 @@ def _clusters(release: str, manifest: Manifest, limit: int) -> Iterator[str]:
 
 
 def inspect(release: str, arguments: argparse.Namespace) -> int:
-    """Prints what is asked for; 1 when there is no such document."""
+    """Prints what is asked for; 1 when there is no such document or rule. Raises ValueError for `--rule` where it means
+    nothing."""
+    if arguments.rule and (arguments.id is not None or arguments.duplicates):
+        raise ValueError("--rule chooses among rejects; leave it out, or leave out --id and --duplicates")
     try:
         manifest = Manifest.from_json(storage.read_bytes(storage.join(release, MANIFEST)))
     except FileNotFoundError:
         print(f"{release}: no {MANIFEST}: this is no release, or one that is not finished", file=sys.stderr)
         return 1
     if arguments.id is not None:
-        found = list(explain(release, manifest, arguments.id))
+        found = list(explain(release, manifest, arguments.id, arguments.limit))
         if not found:
             print(f"{arguments.id}: no document of this id was read", file=sys.stderr)
             return 1
     elif arguments.duplicates:
         found = list(_clusters(release, manifest, arguments.limit))
     else:
-        folder = "rejects" if arguments.rejects else "data"
-        chosen = pc.field("rule") == arguments.rule if arguments.rejects and arguments.rule else None
+        rules = _reject_rules(manifest)
+        if arguments.rule and arguments.rule not in rules:
+            print(f"no rejects of rule {arguments.rule}; there are: {', '.join(rules) or 'none'}", file=sys.stderr)
+            return 1
+        folder = "rejects" if arguments.rejects or arguments.rule else "data"
+        chosen = pc.field("rule") == arguments.rule if arguments.rule else None
         rows = _dataset(release, manifest, folder).head(arguments.limit, filter=chosen).to_pylist()
-        found = [_show(row) + "\n" for row in rows]
+        found = [_show(row) + "\n" for row in rows] or [f"{folder}/ holds no rows"]
     print("\n".join(found))
     return 0
 

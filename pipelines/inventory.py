@@ -131,7 +131,6 @@ class Published:
 
     files: list[File]
     sources: dict[str, int]
-    languages: dict[str, int]
     dropped: dict[tuple[str, str], int]
     clashes: int  # documents whose id another published before them has
 
@@ -155,7 +154,6 @@ def published(staging: str, output: str, shards: list[Shard], reject_partitions:
         raise _missing("publish", [name for name in names if records.get(name) is None])
     files: list[File] = []
     sources: dict[str, int] = defaultdict(int)
-    languages: dict[str, int] = defaultdict(int)
     dropped: dict[tuple[str, str], int] = defaultdict(int)
     clashes = 0
     for record in found:
@@ -163,13 +161,11 @@ def published(staging: str, output: str, shards: list[Shard], reject_partitions:
         files += [File(**file) for file in counts["files"]]
         for source, count in counts.get("sources", {}).items():
             sources[source] += count
-        for language, count in counts.get("languages", {}).items():
-            languages[language] += count
         for rule, source, count in counts.get("dropped", []):
             dropped[rule, source] += count
         clashes += counts.get("clashes", 0)
     files.sort(key=lambda file: file.path)
-    return Published(files, dict(sources), dict(languages), dict(dropped), clashes)
+    return Published(files, dict(sources), dict(dropped), clashes)
 
 
 def _stands(output: str, record: task.Record | None) -> bool:

@@ -9,7 +9,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipelines.memory import give_back
 from schemas.config import Config
@@ -18,22 +18,15 @@ from schemas.plan import Plan
 from schemas.work import Columns, InputFile
 from transforms import storage
 from transforms.columns import guess_columns, peek_columns
-from transforms.decompress import codec_of
+from transforms.decompress import BrokenError, codec_of, expansion, open_decompressed
+from transforms.documents import FORMATS, uncompressed
 from transforms.read import version_of
 
-_EXTENSIONS = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".txt": "text",
-}
-_COMPRESSIONS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+# How much larger than its file the text of a Parquet file is, about: only used to size the layout.
+_PARQUET_EXPANSION = 3
 
-# How much larger than its file an input is when read, about: measured on Korean text, only used to size the layout.
-_EXPANSION = {"none": 1.0, "gzip": 4.0, "zstd": 6.0, "bz2": 6.0, "xz": 6.0}
-_PARQUET_EXPANSION = 3.0
+# The beginning of a file that tells JSON lines from one JSON document.
+_HEAD = 64 << 10
 
 
 class InputError(ValueError):
@@ -47,16 +40,36 @@ def _root(pattern: str) -> str:
 
 def format_of(name: str) -> str:
     """jsonl, parquet or text, by the name's extension without that of a compression. Raises InputError."""
-    stem = name.lower()
-    for extension in _COMPRESSIONS:
-        stem = stem.removesuffix(extension)
-    extension = posixpath.splitext(stem)[1]
-    if extension not in _EXTENSIONS:
-        known = ", ".join(sorted(_EXTENSIONS))
+    stem = uncompressed(name)
+    extension = posixpath.splitext(stem)[1].lower()
+    if extension not in FORMATS:
+        known = ", ".join(sorted(FORMATS))
         raise InputError(
             f"{name}: unknown kind of file {extension or '(no extension)'!r}; known: {known}, also compressed"
         )
-    return _EXTENSIONS[extension]
+    if FORMATS[extension] == "parquet" and stem != posixpath.basename(name):
+        raise InputError(f"{name}: Parquet is read as it is, with its columns compressed; decompress this file first")
+    return FORMATS[extension]
+
+
+def _check_lines(name: str, head: bytes, columns: Sequence[str]) -> None:
+    """Raises InputError for one JSON document instead of lines, by its first bytes and the columns of its rows."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    lines = [line.strip() for line in text.split(b"\n", 2)[:2]]
+    # Of an array that has a line for each element, the last element alone is a row.
+    array = text.startswith(b"[") and (not columns or (lines[0] == b"[" and lines[-1].endswith(b",")))
+    if array or (lines[0] == b"{" and not columns):
+        make = ".[]" if array else "."
+        raise InputError(f"{name}: a JSON document, not JSON lines: `jq -c '{make}'` makes lines of it")
+
+
+def _opening(file: BinaryIO, codec: str) -> bytes:
+    """The first decompressed bytes; none of a broken file, of which the reader will say what is wrong."""
+    file.seek(0)
+    try:
+        return open_decompressed(file, codec).read(_HEAD)
+    except BrokenError:
+        return b""
 
 
 @contextlib.contextmanager
@@ -178,20 +191,31 @@ def discover(inputs: Sequence[str]) -> list[tuple[str, str, dict[str, Any]]]:
 def make_plan(inputs: Sequence[str], config: Config) -> Plan:
     """Lists and looks into the inputs. Raises InputError, ConfigError, PermissionError before any work is done."""
     files = []
-    estimate = 0.0
+    estimate = 0
     for ordinal, (uri, name, info) in enumerate(discover(inputs)):
         kind = format_of(name)
-        size = int(info["size"] or 0)
+        if info["size"] is None:
+            raise InputError(f"{uri}: the server does not say how large this file is; download it first")
+        size = int(info["size"])
         columns = Columns("text")
         with _said(uri):
             with storage.open_input(uri) as file:
                 codec = "none" if kind == "parquet" else codec_of(name, file.read(16))
+                head = _opening(file, codec) if kind == "jsonl" else b""
             if kind != "text":
-                columns = guess_columns(peek_columns(uri, kind, codec, config.read), config.read, name)
+                names = peek_columns(uri, kind, codec, config.read)
+                if kind == "jsonl":
+                    _check_lines(name, head, names)
+                columns = guess_columns(names, config.read, name)
         files.append(InputFile(ordinal, name, uri, kind, codec, size, version_of(info), columns))
-        estimate += size * (_PARQUET_EXPANSION if kind == "parquet" else _EXPANSION[codec])
+        estimate += size * (_PARQUET_EXPANSION if kind == "parquet" else expansion(codec))
     give_back()  # a Parquet footer may have taken hundreds of megabytes
-    return Plan(config, files, int(estimate), layout(int(estimate)))
+    return Plan(config, files, estimate, layout(estimate))
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things in words: 1 shard, 2 shards, 3 processes."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def human(size: float) -> str:

@@ -115,9 +115,27 @@ class Manifest:
         try:
             fields["inputs"] = [Input(**item) for item in fields["inputs"]]
             fields["files"] = [File(**item) for item in fields["files"]]
-            return Manifest(**fields)
-        except (KeyError, TypeError) as error:
+            manifest = Manifest(**fields)
+            manifest._check()
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a whole manifest ({error})") from error
+        return manifest
+
+    def _check(self) -> None:
+        """Raises ValueError, KeyError, TypeError or AttributeError unless all that readers rely on is there."""
+        numbers = [self.counts["input"], self.counts["kept"], *self.counts["rejected"].values()]
+        for source in self.sources.values():
+            numbers += [source["input"], source["kept"], *source["rejected"].values()]
+        numbers += [number for file in self.files for number in (file.rows, file.bytes, file.text_bytes)]
+        numbers += [*self.languages.values(), *(file.bytes for file in self.inputs)]
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError("not a whole manifest (a count is not a number)")
+        for file in self.files:
+            folder, _, name = file.path.partition("/")
+            if folder not in FOLDERS or "/" in name or not name.endswith(".parquet"):
+                raise ValueError(f"not a manifest of ours (it lists {file.path!r})")
+        if missing := {"shards", "fingerprint", "deduplicate"} - self.config.keys():
+            raise ValueError(f"not a whole manifest (settings of {', '.join(sorted(missing))} are missing)")
 
 
 def _digest(fields: dict[str, Any]) -> str:

@@ -19,16 +19,17 @@ class Cluster:
     def __init__(self, place: Environment, folder: Path, port: int) -> None:
         self._place, self._folder = place, folder
         self.port = port
-        self.processes: list[subprocess.Popen[bytes]] = []
         self.workers: list[subprocess.Popen[bytes]] = []
+        self.scheduler: subprocess.Popen[bytes] | None = None
         self.address = ""
 
-    def start(self, host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> None:
+    def start(self, host: str = "127.0.0.1", prefix: Sequence[str] = (), more: dict[str, str] | None = None) -> None:
         """Starts the scheduler."""
         self.address = f"tcp://{host}:{self.port}"
         command = ("-m", "dask", "scheduler", "--host", host, "--port", self.port, "--no-dashboard", "--no-jupyter")
-        self.processes.append(self._place.start(*command, log=self._folder / "scheduler.log", prefix=prefix))
-        until(lambda: "Scheduler at" in (self._folder / "scheduler.log").read_text())
+        log = self._folder / "scheduler.log"
+        self.scheduler = self._place.start(*command, log=log, prefix=prefix, more=more)
+        until(lambda: "Scheduler at" in log.read_text())
 
     def add(
         self, host: str = "127.0.0.1", prefix: Sequence[str] = (), threads: int = 1, wait: bool = True,
@@ -42,7 +43,6 @@ class Cluster:
             "--local-directory", self._folder / f"worker-{number}", log=log, prefix=prefix, more=more,
         )  # fmt: skip
         self.workers.append(process)
-        self.processes.append(process)
         if wait:
             until(lambda: "Registered to" in log.read_text())
         return number
@@ -54,7 +54,7 @@ class Cluster:
 
     def close(self) -> None:
         """Ends all of it."""
-        for process in self.processes:
+        for process in (*self.workers, *([self.scheduler] if self.scheduler else [])):
             kill(process)
 
 

@@ -217,6 +217,13 @@ def test_a_finished_release_is_left_alone_and_others_are_refused(release: Path, 
     shutil.copytree(release, output)
     sources = ["--input", inputs / "*.jsonl", "--input", inputs / "sub" / "c.jsonl", "--output", output]
     assert "already" in malmungchi("build", *sources).stderr
+    shorter = tmp_path / "shorter"
+    shutil.copytree(inputs, shorter)
+    (shorter / "b.jsonl").write_bytes((shorter / "b.jsonl").read_bytes()[:-1])
+    changed = [str(source).replace(str(inputs), str(shorter)) for source in sources]
+    refused = malmungchi("build", *changed, check=False)
+    assert refused.returncode == 1
+    assert "b.jsonl had" in refused.stderr
     refused = malmungchi("build", *sources, "--deduplicate-threshold", "0.9", check=False)
     assert refused.returncode == 1
     assert "another --output" in refused.stderr
@@ -283,7 +290,7 @@ def test_a_dry_run_writes_nothing(inputs: Path, tmp_path: Path) -> None:
     said = malmungchi("build", "--input", inputs / "*.jsonl", "--output", tmp_path / "out", "--dry-run").stdout
     assert "a.jsonl" in said
     assert "work items" in said
-    assert "shards" in said
+    assert "shard" in said
     assert "memory" in said
     assert list(tmp_path.iterdir()) == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,16 +13,19 @@ from hypothesis import strategies as st
 from schemas.chunk import LANGUAGE
 from schemas.config import Deduplicate
 from schemas.exchange import CANDIDATE, EXACT, MEMBER, VERDICT, WANTED, Layout
+from schemas.work import Slice
 from tests.conftest import documents
-from transforms import task
+from transforms import exact, task
 from transforms.exact import ResolveExact, binary_keys, preference, verdicts
-from transforms.exchange import Segments, read_slice
+from transforms.exchange import Segments, read_slice, read_slices
 from transforms.stage import exact_rows, nodes
 
 
-def exact_table(rows: list[dict[str, object]]) -> pa.Table:
+def exact_batch(rows: list[dict[str, object]]) -> pa.RecordBatch:
     base = {"node": 1, "content_hash": b"a" * 16, "partition": 0, "priority": 0, "chars": 1, "bytes": 3, "date": None}
-    return pa.Table.from_pylist([{**base, "ordinal": i, "id": f"d{i}", **row} for i, row in enumerate(rows)], EXACT)
+    return pa.RecordBatch.from_pylist(
+        [{**base, "ordinal": i, "id": f"d{i}", **row} for i, row in enumerate(rows)], EXACT
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,12 +42,12 @@ def exact_table(rows: list[dict[str, object]]) -> pa.Table:
     ],
 )
 def test_preference(prefer: list[str], rows: list[dict[str, object]], expected: list[int]) -> None:
-    assert preference(exact_table(rows), prefer).tolist() == expected
+    assert preference(exact_batch(rows), prefer).tolist() == expected
 
 
 @given(st.permutations(range(6)), st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=6, max_size=6))
 def test_preference_does_not_depend_on_the_order_of_rows(shuffled: list[int], values: list[tuple[int, int]]) -> None:
-    table = exact_table([{"chars": chars, "priority": priority} for chars, priority in values])
+    table = exact_batch([{"chars": chars, "priority": priority} for chars, priority in values])
     config = Deduplicate()
     straight = table.take(pa.array(preference(table, config.prefer)))["ordinal"]
     mixed = table.take(pa.array(shuffled))
@@ -50,9 +55,9 @@ def test_preference_does_not_depend_on_the_order_of_rows(shuffled: list[int], va
 
 
 def test_verdicts_say_who_covers_whom() -> None:
-    table = exact_table([{"content_hash": bytes([65 + i // 2]) * 16, "partition": i} for i in range(5)])
+    table = exact_batch([{"content_hash": bytes([65 + i // 2]) * 16, "partition": i} for i in range(5)])
     # 0 covers 1 (same content) and 2 (near); 3 and 4 stand alone.
-    rows, partition = verdicts(table, np.array([0, 0, 0, 3, 4]), np.array([0, 1.0, 0.9, 0, 0]))
+    [(rows, partition)] = verdicts(table, np.arange(5), np.array([0, 0, 0, 3, 4]), np.array([0, 1.0, 0.9, 0, 0]))
     assert partition.tolist() == [0, 1, 2]
     assert rows.select(["ordinal", "kept", "duplicate_count", "kept_id", "rule", "score"]).to_pylist() == [
         {"ordinal": 0, "kept": True, "duplicate_count": 3, "kept_id": "d0", "rule": None, "score": None},
@@ -64,7 +69,7 @@ def test_verdicts_say_who_covers_whom() -> None:
 
 def test_groups_without_candidates_are_decided_and_the_others_sent_on(tmp_path: object) -> None:
     staging = str(tmp_path)
-    rows = exact_table(
+    rows = exact_batch(
         [
             {"node": 7, "content_hash": b"x" * 16, "chars": 3},
             {"node": 7, "content_hash": b"x" * 16, "chars": 4},  # longer: the best of an exact group
@@ -73,7 +78,7 @@ def test_groups_without_candidates_are_decided_and_the_others_sent_on(tmp_path: 
             {"node": 9, "content_hash": b"z" * 16},
             {"node": 10, "content_hash": b"w" * 16},  # alone: no verdict, not sent on
         ]
-    ).combine_chunks().to_batches()[0]  # fmt: skip
+    )  # fmt: skip
     members = pa.RecordBatch.from_pydict({"node": [9, 8], "component": [8, 8]}, MEMBER)
 
     def write(segments: Segments) -> dict[str, int]:
@@ -95,6 +100,45 @@ def test_groups_without_candidates_are_decided_and_the_others_sent_on(tmp_path: 
     assert record.counts["sizes"] == [("verdicts", 0, 1, 3)]
 
 
+def test_many_copies_go_out_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"node": node, "content_hash": bytes([node]) * 16, "id": f"{i:04d}", "chars": i % 7, "partition": i % 3}
+            for i in range(600) for node in [7 + i % 2]]  # fmt: skip
+    batches = [exact_batch(rows[start : start + 100]) for start in range(0, 600, 100)]
+    batches = [batch.set_column(2, EXACT.field("ordinal"), pa.array(range(100 * k, 100 * k + 100), pa.uint64()))
+               for k, batch in enumerate(batches)]  # fmt: skip
+
+    def write(segments: Segments) -> dict[str, int]:
+        for batch in batches:
+            segments.add("exact", 0, batch)
+        segments.add("members", 0, pa.RecordBatch.from_pydict({"node": [8, 9], "component": [8, 8]}, MEMBER))
+        return {}
+
+    def found(staging: str) -> tuple[dict[str, list[dict[str, object]]], int]:
+        parts: dict[str, list[Slice]] = {"exact": [], "members": []}
+        for channel, _, part in task.run(staging, "source/0", write).slices:
+            parts[channel].append(part)
+        work = ResolveExact(staging, Layout(3, 1, 1, 1), Deduplicate())
+        record = task.run(staging, "exact/0", lambda segments: work(0, parts, segments))
+        schemas = {"verdicts": VERDICT, "candidates": CANDIDATE, "wanted": WANTED}
+        rows = {
+            channel: read_slices([part for _, part in record.channel(channel)], staging, schema)
+            for channel, schema in schemas.items()
+        }
+        largest = max(part.rows for _, _, part in record.slices)
+        return {channel: table.sort_by("ordinal").to_pylist() for channel, table in rows.items()}, largest
+
+    at_once, _ = found(str(tmp_path / "at once"))
+    monkeypatch.setattr(exact, "PIECE_ROWS", 64)
+    in_pieces, largest = found(str(tmp_path / "in pieces"))
+    assert in_pieces == at_once
+    assert largest <= 64
+    assert [len(at_once[channel]) for channel in ("verdicts", "candidates", "wanted")] == [300, 300, 1]
+    [kept] = [row for row in at_once["verdicts"] if row["kept"]]
+    assert (kept["ordinal"], kept["duplicate_count"]) == (6, 300)
+    assert {row["kept_id"] for row in at_once["verdicts"]} == {"0006"}
+    assert at_once["wanted"] == [{"ordinal": 13, "component": 8}]
+
+
 def test_nodes_and_rows_of_a_staged_chunk() -> None:
     rows = documents(["하나", "두울"], source=["b", "x"])
     for field, value in zip(LANGUAGE, ["ko", "script", 1.0, 1.0, 2, 2], strict=True):
@@ -103,7 +147,7 @@ def test_nodes_and_rows_of_a_staged_chunk() -> None:
     rows = rows.append_column(pa.field("content_hash", pa.binary(16), nullable=False), hashes)
     assert nodes(rows["content_hash"]).tolist() == [1, 2]
     assert nodes(rows.slice(1)["content_hash"]).tolist() == [2]
-    exact = exact_rows(rows, np.array([4, 5]), Deduplicate(priority=["a", "b"]))
-    assert exact["priority"].to_pylist() == [1, 2]
-    assert exact["bytes"].to_pylist() == [6, 6]
-    assert binary_keys(pa.chunked_array([hashes]))[1].tobytes() == hashes[1].as_py()
+    staged = exact_rows(rows, np.array([4, 5]), Deduplicate(priority=["a", "b"]))
+    assert staged["priority"].to_pylist() == [1, 2]
+    assert staged["bytes"].to_pylist() == [6, 6]
+    assert binary_keys(hashes.slice(1))[0].tobytes() == hashes[1].as_py()

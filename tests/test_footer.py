@@ -193,7 +193,7 @@ def test_parts_are_what_pyarrow_makes_of_the_whole(
 
 def test_what_is_beyond_bounds_is_refused(file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footer, "PART_BYTES", 100)
-    for name in ("SCHEMA_BYTES", "MAX_FOOTER"):
+    for name in ("SCHEMA_BYTES", "METADATA_BYTES", "MAX_FOOTER"):
         with monkeypatch.context() as patch:
             patch.setattr(footer, name, 100)
             with pytest.raises(BrokenError, match="more than 100; write the Parquet file with"):

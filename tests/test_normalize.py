@@ -39,6 +39,11 @@ def clean(text: str, **settings: bool) -> str:
         ("a\x00b\x1bc\x7f", "abc"),
         ("\u1100\u200b\u1161", "가"),  # composes once the mark between is gone
         ("금\uf90a", "금\u91d1"),
+        # What the rule about dots looks at is composed first.
+        (unicodedata.normalize("NFD", "서울ㆍ부산"), "서울·부산"),
+        ("\uf914ㆍ\uf914", "\u6a02·\u6a02"),
+        ("\u212aㆍ\u212a", "K·K"),
+        ("\u1100\u200b\u1161ㆍ\u1100\u200b\u1161", "가·가"),
         (" \u200b\n", ""),
     ],
 )
@@ -67,7 +72,15 @@ awkward = st.text(
 
 
 def plain(text: str) -> str:
-    """What `normalize_text` should make of a document, character by character."""
+    """What `normalize_text` should make of a document: NFC and the rules, until nothing changes."""
+    before = unicodedata.normalize("NFC", text)
+    while (after := unicodedata.normalize("NFC", ruled(before))) != before:
+        before = after
+    return after
+
+
+def ruled(text: str) -> str:
+    """The rules, character by character."""
     out: list[str] = []
     text = text.replace("\r\n", "\n")
     for at, char in enumerate(text):
@@ -93,7 +106,7 @@ def plain(text: str) -> str:
         del lines[0]
     while lines and not lines[-1]:
         del lines[-1]
-    return unicodedata.normalize("NFC", "\n".join(lines))
+    return "\n".join(lines)
 
 
 BLANKS = "\t " + "".join(chr(cp) for cp in range(0x80, 0x10000) if unicodedata.category(chr(cp)) == "Zs")

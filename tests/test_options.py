@@ -14,6 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import options
+from pipelines.build import Job, OutputError, dry_run
+from pipelines.cli import main
+from pipelines.plan import make_plan
 from schemas.config import (
     Config,
     ConfigError,
@@ -24,6 +27,7 @@ from schemas.config import (
     sections,
     settings,
 )
+from transforms import task
 
 EVERY_SETTING = [
     (f"{section}.{field.name}", field, kind) for section, cls in sections() for field, kind in settings(cls)
@@ -294,3 +298,47 @@ def test_our_options_alone_do_not_import_beam() -> None:
         "sys.exit('apache_beam' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---- dry run
+
+
+def a_job(folder: Path, *flags: str) -> Job:
+    source = folder / "a.jsonl"
+    source.write_text('{"text": "가"}\n', encoding="utf-8")
+    return Job(make_plan([str(source)], config(*flags)), str(folder / "out"))
+
+
+def test_a_dry_run_tells_the_settings_that_were_changed(tmp_path: Path) -> None:
+    said = dry_run(a_job(tmp_path))
+    assert "all at their defaults" in said
+    assert "nothing is there yet" in said
+    for words in ("1 input file, ", "1 work item ", "1 partition, ", "1 shard\n", "one process, without workers"):
+        assert words in said
+    said = dry_run(a_job(tmp_path, "--workers", "2", "--language-korean-share", "0.4", "--deduplicate-prefer", "id"))
+    assert "defaults but for language.korean_share = 0.4, deduplicate.prefer = ['id'], execution.workers = 2" in said
+    assert "2 worker processes, up to about 700 MB of memory each" in said
+    assert "1 worker process, up to about 700 MB of memory, " in dry_run(a_job(tmp_path, "--workers", "1"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_a_dry_run_fails_where_the_build_would(tmp_path: Path) -> None:
+    job = a_job(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").touch()
+    with pytest.raises(OutputError, match=r"out is not empty \(thesis\.txt, …\)"):
+        dry_run(job)
+    assert main(["build", "--dry-run", "--input", str(tmp_path / "a.jsonl"), "--output", job.output]) == 1
+
+
+def test_a_dry_run_tells_of_an_unfinished_job(tmp_path: Path) -> None:
+    job = a_job(tmp_path)
+    job.begin(restart=False)
+    task.finish(job.staging, "refine/00000000-000000", [], {})
+    before = sorted(tmp_path.rglob("*"))
+    assert "goes on with an unfinished job, finished tasks: refine 1" in dry_run(job)
+    other = a_job(tmp_path, "--deduplicate-threshold", "0.9")
+    with pytest.raises(OutputError, match=r"deduplicate\.threshold was 0\.8, is 0\.9"):
+        dry_run(other)
+    assert "throws away an unfinished job, finished tasks: refine 1" in dry_run(other, restart=True)
+    assert sorted(tmp_path.rglob("*")) == before

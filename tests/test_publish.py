@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.chunk import REJECT
 from schemas.config import Shards
 from schemas.exchange import STAGED, VERDICT
 from schemas.release import LEDGER, PUBLISHED
-from transforms.publish import _parquet, _pieces, judge, pack
+from transforms import publish, task
+from transforms.exchange import Segments
+from transforms.publish import Shard, WriteRejects, WriteShard, _parquet, _pieces, judge, pack
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), max_size=60), st.integers(1, 20))
@@ -95,3 +101,70 @@ def test_a_file_carries_its_schema_checksum_and_page_index(tmp_path: Path) -> No
     assert column.compression == "ZSTD"
     text = file.metadata.row_group(0).column(PUBLISHED.get_field_index("text"))
     assert not text.is_stats_set
+
+
+def _rejects(file: str, rows: Iterable[int]) -> pa.RecordBatch:
+    values = [{"file": file, "row": row, "step": "read", "rule": "no_text", "value": "v" * (row % 50)} for row in rows]
+    return pa.RecordBatch.from_pylist(values, REJECT)
+
+
+def _digest(record: dict[str, Any]) -> list[str]:
+    return [file["sha256"] for file in record["files"]]
+
+
+def test_rejects_are_in_order_whatever_the_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "_REJECT_ROWS", 300)
+    found: list[list[str]] = []
+    for step in (7, 90, 1000):
+        staging, parts = str(tmp_path / str(step)), []
+        for number, file in enumerate(["a", "b"]):
+            for start in range(0, 1000, step):
+                batch = _rejects(file, reversed(range(start, min(start + step, 1000))))
+
+                def write(segments: Segments, batch: pa.RecordBatch = batch) -> dict[str, int]:
+                    segments.add("rejects", 0, batch, compress=True)
+                    return {}
+
+                parts += [part for _, _, part in task.run(staging, f"refine/{number}.{start:06d}", write).slices]
+        parts.reverse()  # Beam brings them in any order
+        found.append(_digest(WriteRejects(staging, staging, Shards(), "", 1)(0, parts)))
+        file = pq.ParquetFile(f"{staging}/rejects/rejects-00000-of-00001.parquet")
+        assert [file.metadata.row_group(i).num_rows for i in range(7)] == [300] * 6 + [200]
+        read = file.read()
+        assert read["row"].to_pylist() == [*range(1000)] * 2
+        assert read["file"].to_pylist() == ["a"] * 1000 + ["b"] * 1000
+    assert found[0] == found[1] == found[2]
+
+
+def test_the_ledger_is_written_partition_by_partition(tmp_path: Path) -> None:
+    staging = str(tmp_path)
+
+    def write(segments: Segments) -> dict[str, int]:
+        for partition, dropped in enumerate([[], [1], [0, 1], []]):
+            rows = _staged(["a", "b"], [1, 2])
+            places = pa.array([10 * partition, 10 * partition + 1], pa.uint64())
+            rows = rows.set_column(0, STAGED.field("ordinal"), places)
+            verdicts = [
+                {"ordinal": 10 * partition + row, "bytes": 3, "kept": False, "duplicate_count": 0,
+                 "cluster_id": b"c" * 16, "kept_id": "k", "rule": "exact_duplicate", "score": 1.0} for row in dropped
+            ]  # fmt: skip
+            segments.add("rows", partition, rows.combine_chunks().to_batches()[0])
+            segments.add("verdicts", partition, pa.RecordBatch.from_pylist(verdicts, VERDICT))
+        return {}
+
+    parts = [(number, (channel, part)) for channel, number, part in task.run(staging, "refine/0", write).slices]
+    work = WriteShard(staging, staging, Shards(), "")
+    record = work(Shard(0, 2, (0, 1, 2)), parts[:-1])
+    assert [(file["path"], file["rows"]) for file in record["files"]] == [
+        ("data/train-00000-of-00002.parquet", 3), ("duplicates/pairs-00000-of-00002.parquet", 3)
+    ]  # fmt: skip
+    assert record["dropped"] == [["exact_duplicate", "", 3]]
+    ledger = pq.ParquetFile(tmp_path / record["files"][1]["path"])
+    assert [ledger.metadata.row_group(i).num_rows for i in range(ledger.num_row_groups)] == [1, 2]
+    assert ledger.read()["dropped_id"].to_pylist() == ["b", "a", "b"]
+    for file in record["files"]:
+        data = (tmp_path / file["path"]).read_bytes()
+        assert (file["bytes"], file["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+    last = work(Shard(1, 2, (3,)), parts[-1:])
+    assert [file["path"] for file in last["files"]] == ["data/train-00001-of-00002.parquet"]
+    assert last["dropped"] == []

@@ -24,15 +24,18 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines import plan
+from pipelines.plan import InputError, format_of, make_plan
 from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, Chunk, ChunkCoder
-from schemas.config import Read
+from schemas.config import Config, Read
 from schemas.work import Columns, InputFile, WorkItem
-from transforms import footer
+from transforms import footer, read_parquet
 from transforms.columns import ColumnsError, guess_columns, peek_columns
-from transforms.decompress import BrokenError
-from transforms.documents import parse_dates
+from transforms.decompress import EXTENSIONS, BrokenError, expansion
+from transforms.documents import default_source, parse_dates
 from transforms.read import InputChangedError, ReadDocuments, read_item
 from transforms.read_jsonl import MAX_ROWS
+from transforms.read_parquet import _values
 
 CHUNK = 1 << 20
 ROLES = Columns("text", "id", "url", "source", "license", "published_at", "collected_at")
@@ -100,9 +103,9 @@ def test_what_is_missing_is_made_from_the_place(tmp_path: Path) -> None:
     data = b'{"text":"a"}\n\n \r\n{"id":null,"text":"b","source":null}\r\n{"id":"","source":"","text":"c"}'
     found = documents(jsonl(tmp_path, data))
     assert [(d["id"], d["source"], d["row"], d["text"]) for d in found] == [
-        ("뉴스.v1.jsonl:1", "뉴스", 1, "a"),
-        ("뉴스.v1.jsonl:4", "뉴스", 4, "b"),
-        ("뉴스.v1.jsonl:5", "뉴스", 5, "c"),
+        ("뉴스.v1.jsonl:1", "뉴스.v1", 1, "a"),
+        ("뉴스.v1.jsonl:4", "뉴스.v1", 4, "b"),
+        ("뉴스.v1.jsonl:5", "뉴스.v1", 5, "c"),
     ]
     assert {d["metadata"] for d in found} == {None}
 
@@ -132,7 +135,7 @@ def test_every_bad_row_is_a_reject_with_its_cause(tmp_path: Path) -> None:
     assert rejects(chunks) == [(i, rule) for i, (_, rule) in enumerate(rows, 1) if rule]
     assert [d["row"] for d in documents(chunks)] == [1, len(rows)]
     for row in (row for chunk in chunks for row in chunk.rejects.to_pylist()):
-        assert (row["file"], row["source"], row["step"]) == ("뉴스.v1.jsonl", "뉴스", "read")
+        assert (row["file"], row["source"], row["step"]) == ("뉴스.v1.jsonl", "뉴스.v1", "read")
         assert row["value"]
         assert (row["threshold"] is not None) == (row["rule"] in ("too_long", "too_deep"))
     invalid = chunks[0].rejects.to_pylist()[0]
@@ -325,6 +328,65 @@ def test_parquet_invalid_utf8_under_a_string_column(tmp_path: Path) -> None:
     assert [d["metadata"] for d in documents(chunks)] == ['{"note":"a"}', '{"note":"b"}']
 
 
+def test_parquet_values_that_arrow_does_not_convert_cost_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    bad = pa.array([b"a", b"\xff-", b"b"], pa.binary()).cast(pa.string(), safe=False)
+    late = pa.array([0, 1 << 50, 1000], pa.timestamp("ms"))
+    meta = pa.StructArray.from_arrays([bad, late], ["title", "late"])
+    tags = pa.ListArray.from_arrays([0, 1, 2, 3], bad)
+    pairs = pa.MapArray.from_arrays([0, 1, 2, 3], pa.array(["k"] * 3), bad)
+    table = pa.table({"text": ["글"] * 3, "meta": meta, "tags": tags, "pairs": pairs, "late": late})
+    pq.write_table(table, path)
+    found = [json.loads(d["metadata"]) for d in documents(read(whole(path, "parquet")))]
+    assert [entry["tags"] for entry in found] == [["a"], ["\ufffd-"], ["b"]]
+    assert [entry["meta"]["title"] for entry in found] == ["a", "\ufffd-", "b"]
+    assert [entry["pairs"] for entry in found] == [[["k", "a"]], [["k", "\ufffd-"]], [["k", "b"]]]
+    # What one row holds says nothing of how another is written.
+    assert [entry["late"] for entry in found] == [entry["meta"]["late"] for entry in found]
+    assert [found[0]["late"], found[2]["late"]] == ["1970-01-01T00:00:00Z", "1970-01-01T00:00:01Z"]
+    pq.write_table(table.slice(0, 1), path)
+    assert [json.loads(d["metadata"]) for d in documents(read(whole(path, "parquet")))] == found[:1]
+    twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["d", "d"])
+    assert _values(twice) == [[("d", 1), ("d", 2)]]
+
+
+def test_parquet_chunks_of_tiny_rows_have_a_bound(tmp_path: Path) -> None:
+    path, count = tmp_path / "a.parquet", 3 * MAX_ROWS
+    pq.write_table(pa.table({"text": pa.nulls(count, pa.bool_())}), path)
+    assert path.stat().st_size < 10_000
+    chunks = read(whole(path, "parquet"), chunk_bytes=64 << 20)
+    assert max(chunk.rejects.num_rows for chunk in chunks) <= MAX_ROWS
+    assert rejects(chunks) == [(row, "no_text") for row in range(1, count + 1)]
+    finer = read(whole(path, "parquet"), chunk_bytes=1 << 20)  # rejects count as bytes of a chunk
+    assert len(finer) > len(chunks)
+    assert rejects(finer) == rejects(chunks)
+
+
+def test_parquet_bombs_are_found_by_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_parquet, "BOMB_BYTES", 1 << 20)
+    monkeypatch.setattr(read_parquet, "BOMB_RATIO", 1)
+    path = tmp_path / "a.parquet"
+    texts = ["글" * 30_000] * 600 + ["글"] * 3 + ["글" * 30_000] * 600 + [str(i) for i in range(300)]
+    with pq.ParquetWriter(path, pa.schema([("text", pa.string())])) as writer:
+        for start, end in [(0, 600), (600, 603), (603, 1203), *[(i, i + 1) for i in range(1203, 1503)]]:
+            writer.write_table(pa.table({"text": texts[start:end]}))
+    item = dataclasses.replace(whole(path, "parquet"), whole=False)
+
+    def fates(start: int, end: int, first_row: int) -> tuple[list[int], list[tuple[int, str]]]:
+        chunks = read(dataclasses.replace(item, start=start, end=end, first_row=first_row))
+        return [d["row"] for d in documents(chunks)], rejects(chunks)
+
+    kept, bad = fates(0, -1, 0)
+    assert [rule for _, rule in bad] == ["corrupt"] * 2
+    assert 0 < len([row for row in kept if row <= 600]) < 600
+    assert [row for row in kept if row > 1203] == list(range(1204, 1504))
+    cut = [fates(0, 1, 0), fates(1, 3, 600), fates(3, 50, 1203), fates(50, -1, 1250)]
+    assert [row for rows, _ in cut for row in rows] == kept
+    assert [found for _, rejected in cut for found in rejected] == bad
+    with pytest.raises(BrokenError, match="a decompression bomb"):
+        read(item, Read(strict=True))
+
+
 def test_parquet_damage_costs_its_row_group(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     texts = [os.urandom(4000).hex() for _ in range(600)]
@@ -475,3 +537,63 @@ def test_columns_are_seen(tmp_path: Path) -> None:
     assert peek(b"", "parquet") == []
     pq.write_table(pa.table({"한글": [1], "x": [2]}), path)
     assert peek_columns(str(path), "parquet", "none", Read()) == ["한글", "x"]
+
+
+# ---- names, and what is refused before anything is read
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [("v1.0-news.jsonl", "v1.0-news"), ("d/v1.1-law.jsonl.zst", "v1.1-law"), ("a.JSON.GZ", "a"), ("a.gzip", "a"),
+     ("a.b.gz.jsonl", "a.b.gz"), ("2024.01.parquet", "2024.01"), ("a.txt.txt", "a.txt"), (".txt", ".txt")],
+)  # fmt: skip
+def test_a_source_is_the_name_without_known_extensions(name: str, source: str) -> None:
+    assert default_source(InputFile(0, name, name, "jsonl", "none", 1, "", ROLES)) == source
+
+
+@pytest.mark.parametrize("ending", EXTENSIONS)
+def test_every_known_compression_is_known_everywhere(ending: str) -> None:
+    assert format_of(f"folder/a.b.jsonl{ending.upper()}") == "jsonl"
+    assert format_of(f"a.txt{ending}") == "text"
+    assert expansion(EXTENSIONS[ending]) > expansion("none") == 1
+    with pytest.raises(InputError, match=r"x\.parquet.*decompress this file first"):
+        format_of(f"x.parquet{ending}")
+    with pytest.raises(InputError, match=r"unknown kind of file '\(no extension\)'"):
+        format_of(f"x{ending}")
+
+
+def test_a_file_of_unknown_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"{}")
+    info = plan._info
+    monkeypatch.setattr(plan, "_info", lambda fs, path: {**info(fs, path), "size": None})
+    with pytest.raises(InputError, match=r"a\.jsonl: the server does not say how large this file is; download it"):
+        make_plan([str(tmp_path / "a.jsonl")], Config())
+
+
+ROW = {"text": "가", "id": 1}
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+@pytest.mark.parametrize(
+    ("data", "make"),
+    [
+        (json.dumps([ROW, ROW]), ".[]"),
+        (json.dumps([ROW, ROW], indent=2), ".[]"),
+        ("\ufeff\n [" + ",\n".join([json.dumps(ROW)] * 3) + "]", ".[]"),
+        ("[\r\n" + ",\r\n".join([json.dumps(ROW)] * 3) + "\r\n]\r\n", ".[]"),  # its last element is a good row
+        (json.dumps({"document": [ROW]}, indent=1), "."),
+    ],
+)
+def test_a_json_document_is_refused_with_what_to_do(tmp_path: Path, data: str, make: str, codec: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(PACK[codec](data.encode()))
+    with pytest.raises(InputError, match=r"a\.json: a JSON document, not JSON lines: `jq -c '") as error:
+        make_plan([str(path)], Config())
+    assert f"'{make}'" in str(error.value)
+
+
+@pytest.mark.parametrize("first", ["", "[1]", "[", "{", "{}", "[broken", "\x00"])
+def test_a_bad_first_line_is_only_a_reject(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(f"{first}\n{json.dumps(ROW)}\n", encoding="utf-8")
+    assert make_plan([str(path)], Config()).files[0].columns == Columns("text", "id")

@@ -11,7 +11,7 @@ import zstandard
 
 from schemas.config import Read
 from schemas.work import InputFile, WorkItem
-from transforms.decompress import BrokenError, open_decompressed
+from transforms.decompress import BrokenError, expansion, open_decompressed
 from transforms.footer import Footer
 from transforms.read import Hashed, open_unchanged
 from transforms.read_jsonl import Block, lines_of
@@ -20,8 +20,6 @@ from transforms.storage import create, join
 from transforms.task import BLOCKS, numbered
 
 _PIECE = 1 << 20
-# Text of the kinds at hand shrinks to between a third and a seventh (zstd, gzip): what a compressed file holds, about.
-EXPANSION = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +63,12 @@ def cut(file: InputFile, staging: str, config: Read, chunk_bytes: int, whole_byt
         ranges = _row_groups(file, chunk_bytes)
         if ranges is not None:
             return ranges
-    size = file.size if file.codec == "none" else file.size * EXPANSION
-    whole = _item(file, 0, 0, -1, 0, size, codec=file.codec)
+    whole = _item(file, 0, 0, -1, 0, file.size * expansion(file.codec), codec=file.codec)
     return Cut([dataclasses.replace(whole, whole=True)], "")
 
 
 def _is_large(file: InputFile, small: int) -> bool:
-    if file.size * EXPANSION > small:
+    if file.size * expansion(file.codec) > small:
         return True
     if file.codec != "zstd":
         return False

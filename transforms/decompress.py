@@ -30,7 +30,10 @@ _MAGIC = {
     "bz2": tuple(b"BZh%d" % i for i in range(1, 10)),
     "xz": (b"\xfd7zXZ\x00",),
 }
-_EXTENSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
+
+# The codec of a file, by the last extension of its name.
+EXTENSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
+
 _ERRORS = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError, ValueError)
 
 
@@ -55,13 +58,18 @@ def codec_of(name: str, head: bytes) -> str:
     for codec, magics in _MAGIC.items():
         if codec != "bz2" and head.startswith(magics):
             return codec
-    named = next((codec for ending, codec in _EXTENSIONS.items() if name.lower().endswith(ending)), "none")
+    named = next((codec for ending, codec in EXTENSIONS.items() if name.lower().endswith(ending)), "none")
     if head.startswith(_MAGIC["bz2"]):  # four letters that a text could begin with
         if head[4:10] in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90") or (named == "bz2" and len(head) < 10):
             return "bz2"
         return "none"
     textual = all(byte >= 0x20 or byte in b"\t\n\r\f" for byte in head)
     return "none" if textual else named
+
+
+def expansion(codec: str) -> int:
+    """How many times larger than its file a text is, about: Korean text shrinks to between a third and a seventh."""
+    return 1 if codec == "none" else 4
 
 
 class _Zlib:

@@ -15,10 +15,21 @@ import pyarrow.compute as pc
 from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP
 from schemas.config import Read
 from schemas.work import InputFile
+from transforms.decompress import EXTENSIONS
 from transforms.kernels import dates
 from transforms.kernels.utf8 import string_buffers
 
 STEP = "read"
+
+# The format of a file (schemas.work.FORMATS), by the extension of its name without that of a compression.
+FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".txt": "text",
+}
 
 
 class Part(NamedTuple):
@@ -78,9 +89,17 @@ def rejects_of(file: InputFile, found: Sequence[tuple[int, str, str, str | None]
 
 
 def default_source(file: InputFile) -> str:
-    """The file's name without folder and extensions."""
-    base = posixpath.basename(file.name)
-    return base.split(".")[0] or base
+    """The file's name without folder and without the extensions of format and compression."""
+    name = uncompressed(file.name)
+    stem, extension = posixpath.splitext(name)
+    return stem if extension.lower() in FORMATS else name
+
+
+def uncompressed(name: str) -> str:
+    """A file's name without folder and without the extension of a compression."""
+    base = posixpath.basename(name)
+    stem, extension = posixpath.splitext(base)
+    return stem if extension.lower() in EXTENSIONS else base
 
 
 def parse_dates(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
@@ -120,7 +139,7 @@ def assemble(rows: Rows, config: Read) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """(document rows, rejects), after the rules that hold for all formats.
 
     A text that is missing, of another type, empty or longer than `max_text_bytes` is rejected. Ids that are missing
-    or empty are the file's name and the row, sources that are, the file's name without folder and extensions.
+    or empty are the file's name and the row, sources that are, what `default_source` says.
     """
     n = len(rows.row)
     file, numbers = rows.file, pa.array(rows.row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from schemas.config import Deduplicate
 from schemas.exchange import CANDIDATE, EXACT, MEMBER, VERDICT, WANTED, Layout
 from schemas.work import Slice
-from transforms.exchange import Segments, read_slices
+from transforms.exchange import Segments, read_batches, read_slices
 from transforms.kernels import strings
 from transforms.task import RunTasks
 
@@ -26,8 +27,11 @@ _SORT_KEYS = {
     "id": ("id", "ascending"),
 }
 
+# Rows that are taken at once out of those of a task: a text can have millions of copies, which are one task's.
+PIECE_ROWS = 1 << 16
 
-def preference(table: pa.Table, prefer: list[str], group: tuple[str, ...] = ()) -> np.ndarray:
+
+def preference(rows: pa.RecordBatch, prefer: list[str], group: tuple[str, ...] = ()) -> np.ndarray:
     """int64 indices that sort the rows by the columns of `group`, then by preference, the best first.
 
     Documents without a date come after those with one. What the configured keys leave equal is told apart by the
@@ -35,7 +39,7 @@ def preference(table: pa.Table, prefer: list[str], group: tuple[str, ...] = ()) 
     """
     keys = [(name, "ascending") for name in group] + [_SORT_KEYS[key] for key in prefer]
     keys += [key for key in (("id", "ascending"), ("ordinal", "ascending")) if key not in keys]
-    return pc.sort_indices(table, sort_keys=keys).to_numpy()
+    return pc.sort_indices(rows, sort_keys=keys).to_numpy()
 
 
 def starts_of(column: np.ndarray) -> np.ndarray:
@@ -45,39 +49,63 @@ def starts_of(column: np.ndarray) -> np.ndarray:
     return first
 
 
-def binary_keys(column: pa.ChunkedArray) -> np.ndarray:
+def binary_keys(column: pa.FixedSizeBinaryArray) -> np.ndarray:
     """Fixed-size binary values as a NumPy void array, which compares them whole."""
-    whole = column.combine_chunks()
-    width = whole.type.byte_width
-    return np.frombuffer(whole.buffers()[1], f"V{width}")[whole.offset : whole.offset + len(whole)]
+    kind = f"V{column.type.byte_width}"
+    if not len(column):
+        return np.zeros(0, kind)
+    return np.frombuffer(column.buffers()[1], kind)[column.offset : column.offset + len(column)]
 
 
-def verdicts(table: pa.Table, keeper: np.ndarray, score: np.ndarray) -> tuple[pa.RecordBatch, np.ndarray]:
-    """(VERDICT rows, their partitions) for documents of which number i is covered by number keeper[i], or keeps itself.
+def combined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """All rows in one batch. Empties the list, and copies column by column: two copies of all are not held where the
+    columns can be freed one by one."""
+    table = pa.Table.from_batches(batches, schema)
+    batches.clear()
+    columns = []
+    while table.num_columns:
+        columns.append(table.column(0).combine_chunks())
+        table = table.remove_column(0)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def verdicts(
+    rows: pa.RecordBatch, order: np.ndarray, keeper: np.ndarray, score: np.ndarray
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """(VERDICT rows, their partitions), PIECE_ROWS at a time, for documents of which number i is row order[i], and is
+    covered by number keeper[i], or keeps itself.
 
     A kept document that stands for itself alone needs no verdict. The rule is `exact_duplicate` where the content
     hashes of the two are equal.
     """
-    count = len(keeper)
-    kept = keeper == np.arange(count)
-    size = np.bincount(keeper, minlength=count)
-    content = binary_keys(table["content_hash"])
-    rule = np.where(content == content[keeper], "exact_duplicate", "near_duplicate")
-    said = np.flatnonzero(~kept | (size > 1))
-    at_keeper = table.select(["content_hash", "id"]).take(pa.array(keeper[said])).combine_chunks()
-    mine = table.select(["ordinal", "bytes", "partition"]).take(pa.array(said)).combine_chunks()
-    columns = [
-        mine["ordinal"],
-        mine["bytes"],
-        pa.array(kept[said]),
-        pa.array(np.where(kept[said], size[said], 0)),
-        at_keeper["content_hash"],
-        at_keeper["id"],
-        pa.array(rule[said], pa.string(), mask=kept[said]),
-        pa.array(score[said], mask=kept[said]),
-    ]
-    flat = [column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column for column in columns]
-    return pa.RecordBatch.from_arrays(flat, schema=VERDICT), mine["partition"].to_numpy()
+    size = np.bincount(keeper, minlength=len(order))
+    said = np.flatnonzero((keeper != np.arange(len(order))) | (size > 1))
+    documents = rows.select(["ordinal", "bytes", "partition", "content_hash"])
+    names = rows.select(["content_hash", "id"])
+    for start in range(0, len(said), PIECE_ROWS):
+        piece = said[start : start + PIECE_ROWS]
+        kept = keeper[piece] == piece
+        mine = documents.take(pa.array(order[piece]))
+        at_keeper = names.take(pa.array(order[keeper[piece]]))
+        same = binary_keys(mine["content_hash"]) == binary_keys(at_keeper["content_hash"])
+        columns = [
+            mine["ordinal"],
+            mine["bytes"],
+            pa.array(kept),
+            pa.array(np.where(kept, size[piece], 0)),
+            at_keeper["content_hash"],
+            at_keeper["id"],
+            pa.array(np.where(same, "exact_duplicate", "near_duplicate"), pa.string(), mask=kept),
+            pa.array(score[piece], mask=kept),
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=VERDICT), mine["partition"].to_numpy()
+
+
+def _within(values: np.ndarray, those: np.ndarray) -> np.ndarray:
+    """bool[values]: which are among `those`, which are sorted."""
+    at = np.searchsorted(those, values)
+    at[at == len(those)] = 0
+    return those[at] == values if len(those) else np.zeros(len(values), bool)
 
 
 def component_group(root: np.ndarray, layout: Layout) -> np.ndarray:
@@ -99,41 +127,45 @@ class ResolveExact:
     deduplicate: Deduplicate
 
     def __call__(self, partition: int, parts: dict[str, list[Slice]], segments: Segments) -> dict[str, Any]:
-        table = read_slices(parts["exact"], self.staging, EXACT)
-        members = read_slices(parts.get("members", []), self.staging, MEMBER)
+        members = read_slices(parts.get("members", []), self.staging, MEMBER).sort_by("node")
         member, component = members["node"].to_numpy(), members["component"].to_numpy()
-        order = np.argsort(member)
-        member, component = member[order], component[order]
+        rows = self._concerned(parts["exact"], member)
+        order = preference(rows, self.deduplicate.prefer, ("node", "content_hash"))
+        best = starts_of(binary_keys(rows["content_hash"])[order])
+        keeper = np.flatnonzero(best)[np.cumsum(best) - 1]
+        node = rows["node"].to_numpy()[order]
+        near = _within(node, member)
 
-        node = table["node"].to_numpy()
-        _, inverse, copies = np.unique(node, return_inverse=True, return_counts=True)
-        at = np.searchsorted(member, node)
-        near = np.zeros(len(node), bool)
-        inside = at < len(member)
-        near[inside] = member[at[inside]] == node[inside]
-        table = table.filter(pa.array(near | (copies[inverse] > 1)))
-        table = table.take(pa.array(preference(table, self.deduplicate.prefer, ("node", "content_hash"))))
-        best = starts_of(binary_keys(table["content_hash"])) if table.num_rows else np.zeros(0, bool)
-
-        node = table["node"].to_numpy()
-        at = np.minimum(np.searchsorted(member, node), max(0, len(member) - 1))
-        near = member[at] == node if len(member) else np.zeros(len(node), bool)
-
-        keeper = np.flatnonzero(best)[np.cumsum(best) - 1] if len(best) else np.zeros(0, np.int64)
         alone = np.flatnonzero(~near)
+        decided = 0
         renumbered = np.searchsorted(alone, keeper[alone])
-        decided, where = verdicts(table.take(pa.array(alone)), renumbered, np.ones(len(alone)))
-        segments.scatter("verdicts", decided, where)
+        for said, where in verdicts(rows, order[alone], renumbered, np.ones(len(alone))):
+            segments.scatter("verdicts", said, where)
+            decided += said.num_rows
 
-        going = table.filter(pa.array(near))
-        root = component[at[near]]
-        columns = [*going.combine_chunks().columns, pa.array(root), pa.array(best[near])]
-        flat = [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns]
-        candidates = pa.RecordBatch.from_arrays(flat, schema=CANDIDATE)
-        segments.scatter("candidates", candidates, component_group(root, self.layout))
-        wanted = candidates.filter(candidates["best"])
-        segments.scatter("wanted", wanted.select(WANTED.names), np.asarray(wanted["partition"]))
-        return {"decided": decided.num_rows, "going on": candidates.num_rows}
+        going = np.flatnonzero(near)
+        for start in range(0, len(going), PIECE_ROWS):
+            piece = going[start : start + PIECE_ROWS]
+            root = component[np.searchsorted(member, node[piece])]
+            columns = [*rows.take(pa.array(order[piece])).columns, pa.array(root), pa.array(best[piece])]
+            candidates = pa.RecordBatch.from_arrays(columns, schema=CANDIDATE)
+            segments.scatter("candidates", candidates, component_group(root, self.layout))
+            wanted = candidates.filter(candidates["best"])
+            segments.scatter("wanted", wanted.select(WANTED.names), wanted["partition"].to_numpy())
+        return {"decided": decided, "going on": len(going)}
+
+    def _concerned(self, parts: list[Slice], member: np.ndarray) -> pa.RecordBatch:
+        """The rows that have copies or candidates."""
+        batches = list(read_batches(parts, self.staging, EXACT))
+        node = np.concatenate([batch["node"].to_numpy() for batch in batches])
+        each = np.sort(node)
+        twice = each[1:][each[1:] == each[:-1]]
+        concerned = _within(node, twice) | _within(node, member)
+        start = 0
+        for number, batch in enumerate(batches):
+            batches[number] = batch.filter(pa.array(concerned[start : start + batch.num_rows]))
+            start += batch.num_rows
+        return combined(batches, EXACT)
 
 
 @dataclasses.dataclass

@@ -19,6 +19,7 @@ ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 # A footer up to this size is one part. A million row groups of one column are 60 to 160 MB.
 PART_BYTES = 4 << 20
 SCHEMA_BYTES = 4 << 20
+METADATA_BYTES = 32 << 20
 MAX_FOOTER = 256 << 20
 _MAGIC = b"PAR1"
 
@@ -69,20 +70,30 @@ class Footer:
             else:
                 if length > MAX_FOOTER:
                     raise BrokenError("corrupt", _TOO_LARGE.format(f"a footer of {length} bytes", MAX_FOOTER))
-                raw.seek(size - 8 - length)
                 self._whole = None
-                self._data = np.frombuffer(raw.read(length), np.uint8)
-                self._list, self._starts = footer.row_groups(self._data)
-                self.groups = len(self._starts) - 1
-                if self._list < 0:
-                    raise ValueError("it is not whole")
-                if self._list > SCHEMA_BYTES:
-                    raise BrokenError("corrupt", _TOO_LARGE.format(f"a schema of {self._list} bytes", SCHEMA_BYTES))
+                self._index(size - 8 - length, length)
                 first = self._part(0).parquet
             self.rows: int = first.metadata.num_rows
             self.names: list[str] = list(first.schema_arrow.names)
         except ERRORS as error:
             raise BrokenError("corrupt", f"no readable Parquet footer: {cause(error)}") from error
+
+    def _index(self, place: int, length: int) -> None:
+        """Finds the row groups, and keeps where they are, and what stands around them."""
+        data = np.frombuffer(self._read(place, length), np.uint8)
+        schema, starts = footer.row_groups(data)
+        self.groups = len(starts) - 1
+        if schema < 0:
+            raise ValueError("it is not whole")
+        for what, size, most in (("schema", schema, SCHEMA_BYTES), ("metadata", length - starts[-1], METADATA_BYTES)):
+            if size > most:
+                raise BrokenError("corrupt", _TOO_LARGE.format(f"a {what} of {size} bytes", most))
+        self._head, self._tail = data[:schema].tobytes(), data[starts[-1] :].tobytes()
+        self._starts = starts + place
+
+    def _read(self, place: int, length: int) -> bytes:
+        self._raw.seek(place)
+        return self._raw.read(length)
 
     def _open(self, metadata: Any = None) -> Any:
         return pq.ParquetFile(self._raw, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, memory_map=False)
@@ -91,12 +102,8 @@ class Footer:
         """The part that begins with a row group."""
         end = int(np.searchsorted(self._starts, self._starts[start] + PART_BYTES, "right")) - 1
         end = max(end, min(start + 1, self.groups))
-        pieces = (
-            self._data[: self._list].tobytes(),
-            _length(end - start),
-            self._data[self._starts[start] : self._starts[end]].tobytes(),
-            self._data[self._starts[-1] :].tobytes(),
-        )
+        groups = self._read(int(self._starts[start]), int(self._starts[end] - self._starts[start]))
+        pieces = (self._head, _length(end - start), groups, self._tail)
         size = sum(map(len, pieces)).to_bytes(4, "little")
         return Part(self._open(pq.read_metadata(io.BytesIO(b"".join((_MAGIC, *pieces, size, _MAGIC))))), start, end)
 

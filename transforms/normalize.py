@@ -23,13 +23,32 @@ def normalize_text(text: pa.StringArray, config: Normalize) -> pa.StringArray:
     control characters, blanks at line ends, blank lines at the edges. What is replaced: all line ends by a line
     feed, half-width jamo by compatibility jamo, ㆍ between words by a middle dot. No letter is ever removed.
     """
-    data, offsets, suspect = kernel.clean(*string_buffers(text), kernel.table(**dataclasses.asdict(config)))
-    column = string_array(data, offsets)
+    column, suspect = _clean(text, config)
     if suspect.any():
-        mask = suspect.astype(bool)
-        composed = [unicodedata.normalize("NFC", value) for value in column.filter(pa.array(mask)).to_pylist()]
-        column = pc.replace_with_mask(column, pa.array(mask), pa.array(composed, pa.string()))
+        mask = pa.array(suspect)
+        column = pc.replace_with_mask(column, mask, _settle(text.filter(mask), config))
     return column
+
+
+def _clean(text: pa.StringArray, config: Normalize) -> tuple[pa.StringArray, np.ndarray]:
+    """(cleaned column, bool[rows]: which may not be in NFC, before or behind)."""
+    data, offsets, suspect = kernel.clean(*string_buffers(text), kernel.table(**dataclasses.asdict(config)))
+    return string_array(data, offsets), suspect.astype(bool)
+
+
+def _settle(text: pa.StringArray, config: Normalize) -> pa.StringArray:
+    """NFC first, since the rules look at whole characters; and in turns until nothing changes, since what they remove
+    may have kept characters from composing."""
+    before = _compose(text)
+    while True:
+        after = _compose(_clean(before, config)[0])
+        if after.equals(before):
+            return after
+        before = after
+
+
+def _compose(text: pa.StringArray) -> pa.StringArray:
+    return pa.array([unicodedata.normalize("NFC", value) for value in text.to_pylist()], pa.string())
 
 
 def normalize(chunk: Chunk, config: Normalize) -> Chunk:

@@ -16,7 +16,7 @@ _EVENT = struct.Struct("<BQQ")
 
 
 def report(stage: str, documents: int, size: int) -> None:
-    """Says that `documents` documents of `size` bytes have passed a stage."""
+    """Says that `documents` documents of `size` bytes have passed a stage; of deduplicate, that many tasks."""
     folder = os.environ.get(FOLDER)
     if folder:
         with open(os.path.join(folder, str(os.getpid())), "ab") as file:

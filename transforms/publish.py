@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -15,17 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.chunk import REJECT
+from schemas.chunk import REJECT, concat
 from schemas.config import Shards
 from schemas.exchange import STAGED, VERDICT, Layout
 from schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File
 from schemas.work import Slice
 from transforms import storage, task
-from transforms.exchange import read_slices
+from transforms.exchange import read_batches, read_slices
 from transforms.progress import report
 
 # Columns of few values; the others would only pay for a dictionary that is then given up.
 _DICTIONARY = ["source", "license", "language", "language_detector", "file", "step", "rule", "threshold"]
+
+# Rows of a row group of rejects.
+_REJECT_ROWS = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,14 +179,15 @@ def _count_by_source(column: pa.ChunkedArray) -> dict[str, int]:
     return {item["values"]: item["counts"] for item in counted}
 
 
+def _reasons(ledger: pa.Table) -> dict[tuple[str, str], int]:
+    """Documents dropped, by rule and source ("" for none)."""
+    counted = ledger.select(["rule", "source"]).group_by(["rule", "source"]).aggregate([([], "count_all")])
+    return {(row["rule"], row["source"] or ""): row["count_all"] for row in counted.to_pylist()}
+
+
 def _clashes(ids: pa.ChunkedArray) -> int:
     """How many rows have the id of the row before; equal ids have equal hashes, and so stand together."""
     return int(pc.sum(pc.equal(ids[1:], ids[:-1])).as_py() or 0)
-
-
-def _add(into: dict[str, int], more: dict[str, int]) -> None:
-    for key, value in more.items():
-        into[key] = into.get(key, 0) + value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,49 +208,55 @@ class WriteShard:
         metadata = {"malmungchi.schema_version": SCHEMA_VERSION, "malmungchi.config_digest": self.config_digest}
         level = self.config.compression_level
         data, pairs = f"data/train-{shard.name}.parquet", f"duplicates/pairs-{shard.name}.parquet"
-        ledgers: list[pa.Table] = []
         kept = text_bytes = clashes = 0
-        sources: dict[str, int] = {}
-        languages: dict[str, int] = {}
+        sources: Counter[str] = Counter()
+        dropped: Counter[tuple[str, str]] = Counter()
         first = last = ""
-        with _parquet(storage.join(self.output, data), PUBLISHED, level, metadata) as (writer, sink):
+        with contextlib.ExitStack() as stack:
+            writer, sink = stack.enter_context(_parquet(storage.join(self.output, data), PUBLISHED, level, metadata))
+            ledger_file: tuple[pq.ParquetWriter, _Sink] | None = None
             for partition in shard.partitions:
                 table = read_slices(rows[partition], self.staging, STAGED)
                 published, ledger = judge(table, read_slices(said[partition], self.staging, VERDICT))
                 del table
-                ledgers.append(ledger)
-                report("publish", published.num_rows, published.nbytes)
+                if ledger.num_rows:
+                    ledger_file = ledger_file or stack.enter_context(
+                        _parquet(storage.join(self.output, pairs), LEDGER, level, metadata)
+                    )
+                    ledger_file[0].write_table(ledger)
+                    dropped.update(_reasons(ledger))
+                    del ledger
                 if not published.num_rows:
                     continue
                 size = pc.binary_length(published["text"]).to_numpy()
+                report("publish", published.num_rows, int(size.sum()))
                 for piece in _pieces(published, size, self.config.row_group_bytes):
                     writer.write_table(piece, row_group_size=piece.num_rows)
                 kept += published.num_rows
                 clashes += _clashes(published["id"])
                 text_bytes += int(size.sum())
-                _add(sources, _count_by_source(published["source"]))
-                _add(languages, _count_by_source(published["language"]))
+                sources.update(_count_by_source(published["source"]))
                 first = first or published["id"][0].as_py()
                 last = published["id"][-1].as_py()
         files = [File(data, kept, sink.bytes, sink.sha256.hexdigest(), text_bytes, first, last)]
-        ledger = pa.concat_tables(ledgers)
-        if ledger.num_rows:
-            with _parquet(storage.join(self.output, pairs), LEDGER, level, metadata) as (writer, sink):
-                writer.write_table(ledger)
-            files.append(File(pairs, ledger.num_rows, sink.bytes, sink.sha256.hexdigest()))
-        reasons = ledger.select(["rule", "source"]).group_by(["rule", "source"]).aggregate([([], "count_all")])
+        if ledger_file:
+            sink = ledger_file[1]
+            files.append(File(pairs, dropped.total(), sink.bytes, sink.sha256.hexdigest()))
         return {
             "files": [dataclasses.asdict(file) for file in files],
             "sources": sources,
-            "languages": languages,
             "clashes": clashes,
-            "dropped": sorted([row["rule"], row["source"] or "", row["count_all"]] for row in reasons.to_pylist()),
+            "dropped": sorted([rule, source, count] for (rule, source), count in dropped.items()),
         }
 
 
 @dataclasses.dataclass(frozen=True)
 class WriteRejects:
-    """Work of one partition of rejects: in the order of file and row."""
+    """Work of one partition of rejects: in the order of file and row.
+
+    Slices come in that order, as chunks do; only within one are rows out of it. So one is held at a time, and the row
+    group that is filled.
+    """
 
     staging: str
     output: str
@@ -254,14 +265,31 @@ class WriteRejects:
     of: int
 
     def __call__(self, index: int, parts: Iterable[Slice]) -> dict[str, Any]:
-        table = read_slices(parts, self.staging, REJECT).sort_by([("file", "ascending"), ("row", "ascending")])
         path = f"rejects/rejects-{index:05d}-of-{self.of:05d}.parquet"
         metadata = {"malmungchi.schema_version": SCHEMA_VERSION, "malmungchi.config_digest": self.config_digest}
         uri = storage.join(self.output, path)
+        count = 0
         with _parquet(uri, REJECTS, self.config.compression_level, metadata) as (writer, sink):
-            writer.write_table(table)
-        file = File(path, table.num_rows, sink.bytes, sink.sha256.hexdigest())
+            for batch in _row_groups(read_batches(parts, self.staging, REJECT), _REJECT_ROWS):
+                writer.write_batch(batch, row_group_size=batch.num_rows)
+                count += batch.num_rows
+        file = File(path, count, sink.bytes, sink.sha256.hexdigest())
         return {"files": [dataclasses.asdict(file)]}
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The rejects, so many at a time, the last fewer: the file's bytes do not depend on the sizes of the batches."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        rest = batch.sort_by([("file", "ascending"), ("row", "ascending")])
+        while count + rest.num_rows >= rows:
+            yield concat([*held, rest.slice(0, rows - count)], REJECT)
+            rest, held, count = rest.slice(rows - count), [], 0
+        held.append(rest)
+        count += rest.num_rows
+    if count:
+        yield concat(held, REJECT)
 
 
 def shard_task(index: int) -> str:

@@ -21,6 +21,7 @@ from transforms import footer
 from transforms.decompress import BOMB_BYTES, BOMB_RATIO, BrokenError
 from transforms.documents import Part, Rows, assemble, keep_in_metadata, nulls, parse_dates, reject
 from transforms.footer import ERRORS, Footer
+from transforms.read_jsonl import MAX_ROWS
 
 BATCH_BYTES = 4 << 20
 # The size of a row group is what its writer says: a batch has this many rows at most, whatever that is.
@@ -31,36 +32,51 @@ BATCH_ROWS = 1 << 13
 _WRITTEN_OUT = 16 << 20
 
 
+class _Made:
+    """Bytes of rows and rejects that became of the row group that is being read.
+
+    A bomb is looked for in each row group by itself, so that it is found, or not, however the file is cut.
+    """
+
+    def __init__(self, file_size: int) -> None:
+        self.bytes = 0
+        self._file_size = file_size
+        self._limit = max(BOMB_BYTES, BOMB_RATIO * file_size)
+
+    def bomb(self) -> str:
+        """What is wrong, empty if nothing is."""
+        if self.bytes <= self._limit:
+            return ""
+        return f"a decompression bomb: {self._file_size} bytes of Parquet are {self.bytes} and more"
+
+
 def read_parquet(item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO) -> Iterator[Part]:
     """(rows, rejects, are they the last) of the row groups [start, end) of a file, -1 for its last.
 
-    A row group that cannot be read gives the rows before the damage and one reject, at the row where it is; the next
-    one is read all the same. A file without a footer gives one reject, row 0. With `strict`, BrokenError is raised.
+    A row group that cannot be read, or is a bomb, gives the rows before the damage and one reject, at the row where it
+    is; the next one is read all the same. A file without a footer gives one reject, row 0. With `strict`, BrokenError
+    is raised.
     """
     rows: list[pa.RecordBatch] = []
     rejects: list[pa.RecordBatch] = []
-    size = made = 0
-    for batch, row, broken in _batches(item, raw):
+    size = count = 0
+    made = _Made(item.file.size)
+    for batch, row, broken in _batches(item, raw, made):
         if broken or batch is None:
             assert broken
             if config.strict:
                 raise BrokenError(broken.rule, f"{item.file.name}, row {row}: {broken.cause}")
             rejects.append(reject(item.file, row, broken.rule, broken.cause))
             continue
-        if size >= chunk_bytes:
+        if size >= chunk_bytes or count >= MAX_ROWS:
             yield Part(concat(rows, DOCUMENT), concat(rejects, REJECT), False, size)
-            rows, rejects, size = [], [], 0
+            rows, rejects, size, count = [], [], 0, 0
         good, bad = _convert(item, config, batch, row)
         rows.append(good)
         rejects.append(bad)
-        grown = max(batch.nbytes, good.nbytes)  # dictionaries inside of columns are written out in the metadata
-        size, made = size + grown, made + grown
-        if made > BOMB_BYTES and made > BOMB_RATIO * item.file.size:
-            cause = f"a decompression bomb: {item.file.size} bytes of Parquet are {made} and more"
-            if config.strict:
-                raise BrokenError("corrupt", f"{item.file.name}, row {row + batch.num_rows}: {cause}")
-            rejects.append(reject(item.file, row + batch.num_rows, "corrupt", cause))
-            break
+        # Dictionaries inside of columns are written out in the metadata; a row of a bit can become a reject.
+        grown = max(batch.nbytes, good.nbytes + bad.nbytes)
+        size, count, made.bytes = size + grown, count + batch.num_rows, made.bytes + grown
     yield Part(concat(rows, DOCUMENT), concat(rejects, REJECT), True, size)
 
 
@@ -100,14 +116,15 @@ def _group(part: footer.Part, number: int, before: int, file_size: int) -> _Grou
     return _Group(number, rows, size)
 
 
-def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[_Batch]:
+def _batches(item: WorkItem, raw: BinaryIO, made: _Made) -> Iterator[_Batch]:
     """(batch, its first row, None), or (None, row, what is wrong there)."""
     row = item.first_row + 1
     try:
         file = Footer(raw)
         end = file.groups if item.end < 0 else item.end
         for part in file.parts(item.start, end):
-            last = yield from _part(item, raw, part, range(max(part.start, item.start), min(part.end, end)), row)
+            numbers = range(max(part.start, item.start), min(part.end, end))
+            last = yield from _part(item, raw, part, numbers, row, made)
             if last is None:
                 return
             row = last
@@ -120,7 +137,7 @@ def _batches(item: WorkItem, raw: BinaryIO) -> Iterator[_Batch]:
 
 
 def _part(
-    item: WorkItem, raw: BinaryIO, part: footer.Part, numbers: range, row: int
+    item: WorkItem, raw: BinaryIO, part: footer.Part, numbers: range, row: int, made: _Made
 ) -> Generator[_Batch, None, int | None]:
     """The batches of some row groups of a part; in the end the row behind them, None if there can be no more."""
     run: list[_Group] = []
@@ -136,7 +153,7 @@ def _part(
         if size < BATCH_BYTES and rows < BATCH_ROWS and number + 1 < numbers.stop and not alone and absurd is None:
             continue
         for groups in [run[:-1], run[-1:]] if alone else [run]:
-            yield from _run(part, raw, groups, row)
+            yield from _run(part, raw, groups, row, made)
             row += sum(group.rows for group in groups)
         if absurd is not None:
             yield None, row, absurd
@@ -145,37 +162,57 @@ def _part(
     return row
 
 
-def _run(part: footer.Part, raw: BinaryIO, groups: Sequence[_Group], row: int) -> Iterator[_Batch]:
-    """The batches of some row groups: of small ones together, of which each is tried alone if that fails."""
+def _run(part: footer.Part, raw: BinaryIO, groups: Sequence[_Group], row: int, made: _Made) -> Iterator[_Batch]:
+    """The batches of some row groups: of small ones together, of which each is tried alone if that fails.
+
+    Only of a group that is risky, or is more than `_WRITTEN_OUT` when decoded, it is asked whether it is a bomb: such
+    a one is always read alone.
+    """
     if not groups:
         return
     size, rows = sum(group.size for group in groups), sum(group.rows for group in groups)
     length = max(64, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
-    done = 0
+    done = decoded = made.bytes = 0
+    cause = ""
     try:
         if groups[0].risky:
             length = max(1, min(length, _WRITTEN_OUT // _largest_row(part, raw, groups[0])))
         numbers = [group.number - part.start for group in groups]
         batches: Iterable[Any] = map(_decoded, part.parquet.iter_batches(length, row_groups=numbers, use_threads=False))
         if len(groups) > 1:  # nothing is given out before all of it is good
-            batches = list(batches)
-            if sum(batch.num_rows for batch in batches) != rows:
-                raise ValueError("another number of rows")
+            batches = _held(batches, rows)
         for batch in batches:
             yield batch, row + done, None
-            done += batch.num_rows
-        cause = (
-            f"row group {groups[0].number} is said to have {rows} rows, and {done} are there" if done != rows else ""
-        )
+            done, decoded = done + batch.num_rows, decoded + batch.nbytes
+            if done < rows and (groups[0].risky or decoded > _WRITTEN_OUT):
+                cause = made.bomb()
+            if cause:
+                break
+        if done != rows and not cause:
+            cause = f"row group {groups[0].number} is said to have {rows} rows, and {done} are there"
     except ERRORS as error:
         if len(groups) > 1:
             for group in groups:
-                yield from _run(part, raw, [group], row)
+                yield from _run(part, raw, [group], row, made)
                 row += group.rows
             return
         cause = f"rows {row + done} to {row + rows - 1} cannot be read: {footer.cause(error)}"
     if cause:
         yield None, row + done, BrokenError("corrupt", cause)
+
+
+def _held(batches: Iterable[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:
+    """All batches. Raises ValueError unless they have so many rows and at most `_WRITTEN_OUT` bytes."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.nbytes
+        if size > _WRITTEN_OUT:
+            raise ValueError("larger than small row groups are")
+    if sum(batch.num_rows for batch in held) != rows:
+        raise ValueError("another number of rows")
+    return held
 
 
 def _largest_row(part: footer.Part, raw: BinaryIO, group: _Group) -> int:
@@ -276,15 +313,34 @@ def _json(value: Any) -> bytes:
     return orjson.dumps(value, default=_default, option=_OPTIONS)
 
 
+def _value(value: pa.Scalar) -> Any:
+    """A value that Arrow does not convert: bytes of a string that are not UTF-8 become U+FFFD, a date that Python does
+    not have a string."""
+    if not value.is_valid:
+        return None
+    kind = value.type
+    if pa.types.is_struct(kind):
+        members = [(kind[i].name, _value(value[i])) for i in range(len(kind))]
+        return dict(members) if len(dict(members)) == len(members) else members  # a name may be there twice
+    if pa.types.is_map(kind):
+        return [(_value(entry["key"]), _value(entry["value"])) for entry in value.values]
+    if pa.types.is_nested(kind):
+        return [_value(member) for member in value.values]
+    if pa.types.is_dictionary(kind):
+        return _value(value.value)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return value.as_buffer().to_pybytes().decode(errors="replace")
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError, ArithmeticError):
+        return str(value.cast(pa.string()))
+
+
 def _values(column: pa.Array) -> list[Any]:
     try:
         return column.to_pylist()
-    except UnicodeDecodeError:  # only of a string column do we know where
-        if column.type == pa.string():
-            return [value and value.decode(errors="replace") for value in column.cast(pa.binary()).to_pylist()]
-        return [None] * len(column)
-    except (ValueError, OverflowError, ArithmeticError):  # a date that Python does not have
-        return [str(value) if value.is_valid else None for value in column.cast(pa.string())]
+    except (ValueError, OverflowError, ArithmeticError):  # by value, so that the others are what they always are
+        return [_value(value) for value in column]
 
 
 def _metadata(names: Sequence[str], columns: Sequence[pa.Array], n: int) -> pa.Array:

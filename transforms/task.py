@@ -15,6 +15,7 @@ from schemas.exchange import Layout
 from schemas.work import Slice
 from transforms import storage
 from transforms.exchange import DamagedError, Segments, in_order, split
+from transforms.progress import report
 
 # Every folder of the staging area in which tasks leave their records.
 STAGES = ("cut", "refine", "candidates", "components", "exact", "texts", "verified", "split", "tally", "publish")
@@ -340,6 +341,7 @@ def _run_partition(
         parts[channel].append(part)
     name = partition_task(stage, partition)
     run(staging, name, lambda segments: work(partition, parts, segments) if needs in parts else {}, layout)
+    report("deduplicate", 1, sum(part.length for found in parts.values() for part in found))
     return name
 
 

@@ -16,7 +16,7 @@ from schemas.chunk import concat
 from schemas.config import Deduplicate, Fingerprint
 from schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout
 from schemas.work import Slice
-from transforms.exact import binary_keys, component_group, preference, starts_of, verdicts
+from transforms.exact import binary_keys, combined, component_group, preference, starts_of, verdicts
 from transforms.exchange import Segments, read_batches, read_slices
 from transforms.kernels import cover, shingles, strings
 from transforms.kernels.utf8 import string_buffers
@@ -102,23 +102,23 @@ class VerifyComponents:
     deduplicate: Deduplicate
 
     def __call__(self, partition: int, parts: dict[str, list[Slice]], segments: Segments) -> dict[str, Any]:
-        table = read_slices(parts["candidates"], self.staging, CANDIDATE)
-        table = table.take(pa.array(preference(table, self.deduplicate.prefer, ("component",))))
-        best = table["best"].to_numpy(zero_copy_only=False)
-        chosen = table.select(["ordinal", "component", "bytes"]).filter(pa.array(best))
+        rows = combined(list(read_batches(parts["candidates"], self.staging, CANDIDATE)), CANDIDATE)
+        order = preference(rows, self.deduplicate.prefer, ("component",))
+        best = rows["best"].to_numpy(zero_copy_only=False)[order]
+        chosen = rows.select(["ordinal", "component", "bytes"]).take(pa.array(order[best]))
         keeper, score = self._cover(chosen, parts["texts"])
         # Copies share the fate of the best document of the same content, and come behind it in the order.
         at = np.flatnonzero(best)
-        content = binary_keys(table["content_hash"])
+        content = binary_keys(rows["content_hash"])[order]
         sorter = np.argsort(content[at])
         mine = sorter[np.searchsorted(content[at], content, sorter=sorter)]
         whole_keeper, whole_score = at[keeper[mine]], score[mine]
         whole_score[~best & (keeper[mine] == mine)] = 1.0
-        decided, where = verdicts(table, whole_keeper, whole_score)
-        segments.scatter("verdicts", decided, where)
-        return {"components": int(starts_of(table["component"].to_numpy()).sum())}
+        for said, where in verdicts(rows, order, whole_keeper, whole_score):
+            segments.scatter("verdicts", said, where)
+        return {"components": int(starts_of(chosen["component"].to_numpy()).sum())}
 
-    def _cover(self, chosen: pa.Table, parts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
+    def _cover(self, chosen: pa.RecordBatch, parts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
         """(keeper, score) of the documents of `chosen`, which are in order of preference within each component."""
         component = chosen["component"].to_numpy()
         size = chosen["bytes"].to_numpy()
