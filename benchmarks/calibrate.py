@@ -230,6 +230,8 @@ def _costs(
         large = max(one["memory"][step] for one in whole)
         slope = max(0.0, (large - small) / (taken - share)) if taken > share else 0.0
         held[step] = (small - slope * share, slope)
+    # The one task that joins has no second point: an edge of 16 bytes brings at most one more node, of 32 bytes.
+    held["components"] = (held["components"][0], 2.0)
     return Costs(
         seconds=seconds,
         stored={channel: moved[channel][0] / size for channel in CHANNELS},

@@ -44,7 +44,8 @@ STAGES = ("start", "refine", "deduplicate", "publish", "end")
 MOST_KILLS = 5
 # After a kill nothing of the job may live longer.
 ORPHAN_SECONDS = 15.0
-END_SECONDS = 120.0
+# A build that takes longer hangs; alone it takes seconds.
+END_SECONDS = 180.0
 # Of all processes of one job together: launcher, fork server, and workers of this small corpus.
 TREE_MB = 700.0
 WORKER_MB = 400.0
@@ -101,6 +102,7 @@ class Attempt:
 
     def __init__(self, command: list[str], output: Path, temporary: Path) -> None:
         self._output = output
+        self._deadline = time.monotonic() + END_SECONDS
         self.process = subprocess.Popen(
             command, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             env={**os.environ, "TMPDIR": str(temporary)},
@@ -137,12 +139,12 @@ class Attempt:
     def reach(self, stage: str) -> None:
         """Waits until a stage, or a later one, is under way, or the process has ended."""
         while self.running and STAGES.index(self.stage) < STAGES.index(stage):
-            time.sleep(0.002)
+            self._pause()
 
     def reach_tasks(self, count: int) -> None:
         """Waits until so many tasks are finished, or the process has ended."""
         while self.running and self.stage != "end" and len(_records(self._output / "_staging")) < count:
-            time.sleep(0.002)
+            self._pause()
 
     def children(self) -> list[psutil.Process]:
         """All processes of the job but the launcher."""
@@ -165,7 +167,7 @@ class Attempt:
         targets = children if who == "all" else []
         if who == "worker":
             while self.running and not (workers := self.workers(children)):  # none is there yet, or between pipelines
-                time.sleep(0.002)
+                self._pause()
                 children = self.children()
             targets = [source.choice(workers)] if self.running else []
         else:
@@ -175,12 +177,18 @@ class Attempt:
                 target.kill()
         return children
 
+    def _pause(self) -> None:
+        if time.monotonic() > self._deadline:
+            self.process.send_signal(signal.SIGABRT)  # says what each thread does
+            self.process.wait()
+            self._listener.join()
+            raise KillError(f"hangs; said so far: {''.join(self._said)}")
+        time.sleep(0.002)
+
     def end(self) -> str:
         """Waits for the end; what was said."""
-        try:
-            self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise KillError(f"hangs; said so far: {''.join(self._said)}") from None
+        while self.running:
+            self._pause()
         self._listener.join()
         self._watch.join()
         return "".join(self._said)
@@ -236,7 +244,7 @@ class Corpus:
 
     def attempt(self, output: Path, temporary: Path, keep: bool = False) -> Attempt:
         """Starts a build, or goes on with it; with `keep` its staging area stays."""
-        command = [sys.executable, "-m", "pipelines.cli", "build", "--input", str(self._source)]
+        command = [sys.executable, "-X", "faulthandler", "-m", "pipelines.cli", "build", "--input", str(self._source)]
         command += ["--output", str(output), "--workers", str(self._workers), "--execution-chunk-bytes", "32KiB"]
         return Attempt([*command, "--execution-keep-staging"] if keep else command, output, temporary)
 

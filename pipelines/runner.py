@@ -211,6 +211,7 @@ def _watched(pipeline: beam.Pipeline, stall_seconds: float) -> None:
 
     thread = threading.Thread(target=drive, name="pipeline", daemon=True)
     stall = _Stall(stall_seconds)
+    worker.begin()
     try:
         thread.start()
         while not outcome:

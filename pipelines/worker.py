@@ -28,8 +28,10 @@ _URN = "malmungchi:environment:local_process:v1"
 
 _STOP_SECONDS = 5.0
 
-# The workers of this launcher's current pipeline.
+# The workers of this launcher's current pipeline. While the lock is held, none starts and none is killed.
 running: list[BaseProcess] = []
+_lock = threading.Lock()
+_killed = threading.Event()
 
 
 def prepare() -> None:
@@ -96,8 +98,11 @@ class _Handler(GrpcWorkerHandler):
         options = json_format.MessageToJson(self._provision_info.provision_info.pipeline_options)
         folder = os.environ.get(progress.FOLDER, "")
         self._process = _CONTEXT.Process(target=_work, args=(control, self.worker_id, options, folder), daemon=True)
-        self._process.start()
-        running.append(self._process)
+        with _lock:
+            if _killed.is_set():  # Beam, in its own thread, does not know: nobody would end this worker
+                raise RuntimeError("the workers of this pipeline have been ended")
+            self._process.start()
+            running.append(self._process)
 
     def stop_worker(self) -> None:
         self._process.join(_STOP_SECONDS)
@@ -125,11 +130,19 @@ def cpu_seconds() -> dict[int, float]:
     return used
 
 
+def begin() -> None:
+    """Allows workers to be started, for a new pipeline."""
+    _killed.clear()
+
+
 def kill() -> None:
-    """Ends all workers at once. Beam's threads that lose theirs would each print a traceback."""
+    """Ends all workers at once, and lets none be started any more. Beam's threads that lose theirs would each print a
+    traceback."""
     threading.excepthook = lambda _: None
-    for process in running:
-        process.kill()
-    for process in running:
-        process.join(_STOP_SECONDS)
-    running.clear()
+    with _lock:
+        _killed.set()
+        for process in running:
+            process.kill()
+        for process in running:
+            process.join(_STOP_SECONDS)
+        running.clear()

@@ -134,7 +134,7 @@ class Manifest:
             folder, _, name = file.path.partition("/")
             if folder not in FOLDERS or "/" in name or not name.endswith(".parquet"):
                 raise ValueError(f"not a manifest of ours (it lists {file.path!r})")
-        if missing := {"shards", "fingerprint", "deduplicate"} - self.config.keys():
+        if missing := {"language", "fingerprint", "deduplicate", "shards"} - self.config.keys():
             raise ValueError(f"not a whole manifest (settings of {', '.join(sorted(missing))} are missing)")
 
 

@@ -538,6 +538,39 @@ def test_stalled_workers_are_noticed(large: Path, tmp_path: Path) -> None:
     wait_for(lambda: gone(children), 8)
 
 
+# Read by each Python process at its start: one worker is killed at once, and Beam starts the other when all have been.
+LATE = """
+import os, signal, time
+import pipelines.worker as module
+work, kill, start, started = module._work, module.kill, module._CONTEXT.Process.start, []
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+def slow(process):
+    time.sleep(0.6 * len(started))
+    process._target = work if started else die
+    started.append(process)
+    start(process)
+def linger():
+    kill()
+    time.sleep(2)
+module._CONTEXT.Process.start, module.kill = slow, linger
+"""
+
+
+def test_a_worker_that_starts_when_the_others_have_been_ended_is_not_waited_for(large: Path, tmp_path: Path) -> None:
+    """Found by killing builds at random: the launcher said what had happened, and never ended."""
+    (tmp_path / "sitecustomize.py").write_text(LATE)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    arguments = ["build", "--input", large, "--output", tmp_path / "out", "--workers", 2]
+    process = start(*arguments, env={**os.environ, "PYTHONPATH": path})
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "worker process ended" in said
+
+
 # ---- what is said
 
 SECRET = "비밀문장"
