@@ -144,9 +144,9 @@ def _run(argv: Sequence[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code. What a user can mend is said in one line, without a traceback."""
     quiet()
-    stop.listen()
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        with stop.listening():
+            return _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, stop.Stopped) else stop.Stopped()
         print(f"malmungchi: {stopped}", file=sys.stderr, flush=True)

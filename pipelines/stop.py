@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -39,12 +41,19 @@ def _stop(signum: int, _: FrameType | None) -> None:
     raise Stopped(signum)
 
 
-def listen() -> None:
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
     """Lets the first signal raise Stopped in the main thread; the second ends the process."""
-    if threading.current_thread() is threading.main_thread():
-        _seen.clear()
-        for each in _SIGNALS:
-            signal.signal(each, _stop)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _seen.clear()
+    before = [signal.signal(each, _stop) for each in _SIGNALS]
+    try:
+        yield
+    finally:
+        for each, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(each, handler)
 
 
 def ignore() -> None:

@@ -42,7 +42,7 @@ def release(tmp_path: Path) -> str:
     rejected = {"read.no_text": 2, "read.invalid_json": 1, "deduplicate.near_duplicate": 13}
     manifest = Manifest(
         schema_version=SCHEMA_VERSION, config_digest="", versions={}, inputs=[], files=files,
-        config={"deduplicate": {"threshold": 0.8}, "shards": {}, "fingerprint": {}},
+        config={"deduplicate": {"threshold": 0.8}, "shards": {}, "fingerprint": {}, "language": {}},
         counts={"input": 18, "kept": 2, "rejected": rejected}, sources={}, languages={}, warnings=[],
     )  # fmt: skip
     (tmp_path / "manifest.json").write_bytes(manifest.to_json())
