@@ -475,7 +475,15 @@ def test_of_two_that_start_at_once_one_goes_on(place: str, dead: bool) -> None:
         assert sorted(won) == [False, False, True]
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, as it may not where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("quick", "interruptible")
 def test_a_job_that_loses_its_lock_stops(place: str) -> None:
     mine = Lock([place])
     with mine:
