@@ -77,6 +77,11 @@ class Job:
         return os.cpu_count() or 1
 
     @property
+    def readers(self) -> int:
+        """How many workers there are, 0 if only the cluster knows."""
+        return max(1, self.workers) if engines.is_local(self.arguments) else self.plan.config.execution.workers
+
+    @property
     def homes(self) -> list[str]:
         """The folders that this job takes possession of: its staging area, and the output."""
         return sorted({self.staging, storage.join(self.output, HOME)})
@@ -167,7 +172,7 @@ class Job:
         for folder in ("", *FOLDERS):
             storage.remove_parts(storage.join(self.output, folder))
         for home in self.homes:
-            for folder in ("", *task.STAGES, task.BLOCKS):
+            for folder in ("", *task.STAGES):
                 storage.remove_parts(storage.join(home, folder))
 
     def _clear(self, home: str) -> None:
@@ -199,7 +204,7 @@ class Job:
             "refine",
             self.plan.input_bytes,
             lambda: inventory.refined(self.plan, self.staging),
-            lambda root: refine(root, self.plan, self.staging),
+            lambda root: refine(root, self.plan, self.staging, self.readers),
         )
 
     def deduplicate(self, refined: inventory.Refined) -> inventory.Deduplicated:
@@ -377,9 +382,9 @@ def dry_run(job: Job, restart: bool = False) -> str:
         [1] * plan.layout.partitions,
         plan.config.shards,
     )
-    items = counted(max(len(plan.files), -(-plan.input_bytes // chunk)), "work item")
+    chunks = counted(max(len(plan.files), -(-plan.input_bytes // chunk)), "chunk")
     lines += [
-        f"about {items} of up to {human(chunk)}",
+        f"about {chunks} of up to {human(chunk)}",
         f"{counted(plan.layout.partitions, 'partition')}, at most about {counted(len(shards), 'shard')}",
         _memory(job),
         f"output {job.output}, staging {job.staging}: about {human(plan.input_bytes)} for the time of the job",

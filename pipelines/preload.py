@@ -29,7 +29,7 @@ from transforms.language import filter_language
 from transforms.normalize import normalize
 from transforms.publish import Shard, WriteRejects, WriteShard
 from transforms.read import read_item
-from transforms.stage import chunk_task, stage
+from transforms.stage import stage
 from transforms.verify import GatherWanted, VerifyComponents
 
 
@@ -76,7 +76,7 @@ def _refine(plan: Plan, staging: str) -> list[str]:
     config = plan.config
     names = []
     for file in plan.files:
-        made = cut(file, staging, config.read, config.execution.chunk_bytes)
+        made = cut(file, config.execution.chunk_bytes)
         task.finish(staging, cut_task(file.ordinal), [], {"digest": made.digest})
         for item in made.items:
             for chunk in read_item(item, config.read, config.execution.chunk_bytes):
@@ -84,7 +84,7 @@ def _refine(plan: Plan, staging: str) -> list[str]:
                     filter_language(normalize(chunk, config.normalize), config.language), config.fingerprint
                 )
                 segments_of = _stage(chunk, plan)
-                names.append(task.run(staging, chunk_task(chunk.item, chunk.sequence), segments_of).task)
+                names.append(task.run(staging, task.chunk_task(chunk.item, chunk.sequence), segments_of).task)
     return names
 
 

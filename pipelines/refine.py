@@ -10,23 +10,23 @@ from typing import Any
 
 import apache_beam as beam
 
-from schemas.config import Config
 from schemas.plan import Plan
 from schemas.work import InputFile, WorkItem, work_item
 from transforms import task
-from transforms.cut import cut
+from transforms.cut import cut, stripes
 from transforms.fingerprint import ComputeFingerprints
 from transforms.language import FilterLanguage
 from transforms.normalize import NormalizeText
 from transforms.read import ReadDocuments
-from transforms.stage import StageChunks, chunk_task
+from transforms.stage import StageChunks
 
 # Stored bytes of the files whose tasks of refine one tally sums up, and their number at most.
 _UNIT_BYTES = 1 << 30
 _UNIT_FILES = 4096
 
-# Work items of a job whose files are all about as large, at least.
-_ITEMS = 2048
+# Work items that each worker has, at least, and workers of a cluster of which the number is not known.
+_ITEMS_EACH = 8
+_WORKERS = 256
 
 
 def cut_task(ordinal: int) -> str:
@@ -39,30 +39,40 @@ def items_of(record: task.Record) -> list[WorkItem]:
     return [work_item(item) for item in record.counts["items"]]
 
 
-def whole_bytes(plan: Plan) -> int:
-    """Up to what size a file is one work item: so that there are some thousands of items, and files are not cut for
-    nothing, which takes a pass over them and, of compressed ones, a copy."""
-    return plan.input_bytes // _ITEMS
+@dataclasses.dataclass(frozen=True)
+class Shares:
+    """How the reading is dealt out: a file larger than `bytes` is read by several tasks, which are at most `most` for
+    a file that each must read from its start."""
+
+    bytes: int
+    most: int
+
+
+def shares(plan: Plan, workers: int) -> Shares:
+    """For so many workers, 0 for nobody knows how many: the more items each has, the less it matters that they are not
+    of one size; and the fewer, the less is read twice."""
+    return Shares(plan.input_bytes // (_ITEMS_EACH * (workers or _WORKERS)), workers or _WORKERS)
 
 
 def _cut(
-    group: tuple[int, Iterable[InputFile]], staging: str, config: Config, small: int
+    group: tuple[int, Iterable[InputFile]], staging: str, chunk_bytes: int, share: Shares
 ) -> Iterator[tuple[int, WorkItem]]:
     for file in group[1]:
         record = task.load(staging, cut_task(file.ordinal))
         if record is None:
-            made = cut(file, staging, config.read, config.execution.chunk_bytes, small)
+            made = cut(file, chunk_bytes, share.bytes)
             counts = {"items": [dataclasses.asdict(item) for item in made.items], "digest": made.digest}
             record = task.finish(staging, cut_task(file.ordinal), [], counts)
         for number, item in enumerate(items_of(record)):
-            yield file.ordinal << 32 | number, item
+            for part in stripes(item, max(share.bytes, chunk_bytes), share.most):
+                yield file.ordinal << 32 | number << 8 | part.stripe, part
 
 
 def finished_chunks(staging: str, item: WorkItem) -> list[task.Record] | None:
     """The records of all chunks of an item, None if one is missing."""
     found: list[task.Record] = []
     while not found or not found[-1].counts["last"]:
-        record = task.load(staging, chunk_task(item.id, len(found)))
+        record = task.load(staging, task.chunk_task(item.id, len(found)))
         if record is None:
             return None
         found.append(record)
@@ -77,11 +87,11 @@ def _unfinished(group: tuple[int, Iterable[WorkItem]], staging: str) -> Iterator
 
 @dataclasses.dataclass
 class PlanWork(beam.PTransform):
-    """The files of a plan -> the work items that are not finished yet. Files that are large and cannot be read in
-    parts are first cut into blocks."""
+    """The files of a plan -> the work items that are not finished yet, for so many workers."""
 
     plan: Plan
     staging: str
+    workers: int = 0
 
     def expand(self, root: beam.Pipeline) -> beam.PCollection[WorkItem]:
         # Local runners deal elements out in turn, once and for all: the largest first keeps the shares even.
@@ -91,9 +101,9 @@ class PlanWork(beam.PTransform):
             | "Files" >> beam.Create(list(enumerate(files)), reshuffle=False).with_output_types(tuple[int, InputFile])
             | "DealFiles" >> beam.GroupByKey()
             | "CutFiles"
-            >> beam.FlatMap(_cut, self.staging, self.plan.config, whole_bytes(self.plan)).with_output_types(
-                tuple[int, WorkItem]
-            )
+            >> beam.FlatMap(
+                _cut, self.staging, self.plan.config.execution.chunk_bytes, shares(self.plan, self.workers)
+            ).with_output_types(tuple[int, WorkItem])
             | "DealItems" >> beam.GroupByKey()
             | "SkipFinished" >> beam.FlatMap(_unfinished, self.staging).with_output_types(WorkItem)
         )
@@ -219,13 +229,13 @@ class Chunks(beam.PTransform):
         )
 
 
-def refine(root: beam.Pipeline, plan: Plan, staging: str) -> Any:
-    """Puts the refine stage into a pipeline."""
+def refine(root: beam.Pipeline, plan: Plan, staging: str, workers: int = 0) -> Any:
+    """Puts the refine stage into a pipeline, its reading dealt out to so many workers (0: not known)."""
     config = plan.config
     return (
         root
-        | "PlanWork" >> PlanWork(plan, staging)
-        | "ReadDocuments" >> ReadDocuments(config.read, config.execution.chunk_bytes)
+        | "PlanWork" >> PlanWork(plan, staging, workers)
+        | "ReadDocuments" >> ReadDocuments(config.read, config.execution.chunk_bytes, staging)
         | "NormalizeText" >> NormalizeText(config.normalize)
         | "FilterLanguage" >> FilterLanguage(config.language)
         | "ComputeFingerprints" >> ComputeFingerprints(config.fingerprint)

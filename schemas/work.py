@@ -50,24 +50,22 @@ class InputFile:
 class WorkItem:
     """A part of an input file that one task reads.
 
-    `uri` is the file itself or a block cut from it (then `codec` is the block's). `start` and `end` are bytes of the
-    object at `uri` for jsonl, row groups for parquet; `end` is -1 for "to its end". `first_row` is the number of
-    the input's rows (lines) before it. `whole` says that the item is the whole file, so that its reader also
-    computes the file's digest. `broken` says how the file broke off behind this item, where the cut found it so.
-    `checksum` is the xxh3 of a block.
+    `start` and `end` are bytes for plain jsonl, row groups for parquet; `end` is -1 for "to its end". `first_row` is
+    the number of the input's rows (lines) before it. `bytes` are decompressed ones, estimated where nothing tells
+    them. `whole` says that the item is the whole file, so that its reader also computes the file's digest. A file
+    that only one after the other can read is an item of several `stripes`: each reads through all of it, and makes
+    documents of every so-manieth chunk, from number `stripe` on.
     """
 
     id: str
     file: InputFile
-    uri: str
-    codec: str
     start: int
     end: int
     first_row: int
     bytes: int
     whole: bool
-    broken: str = ""
-    checksum: int = 0
+    stripe: int = 0
+    stripes: int = 1
 
 
 class Slice(NamedTuple):

@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.config import Read
-from schemas.work import Columns, InputFile
-from transforms.cut import Cut, cut
+from schemas.work import Columns, InputFile, WorkItem
+from transforms.cut import cut, stripes
+from transforms.decompress import BrokenError
 from transforms.read import InputChangedError, read_item
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
@@ -40,25 +41,32 @@ def planned(path: Path, format: str = "jsonl", codec: str = "none") -> InputFile
     return InputFile(7, path.name, str(path), format, codec, path.stat().st_size, "", Columns("text", "id"))
 
 
-def rows_of(parts: Cut, chunk_bytes: int, config: Read = CONFIG) -> tuple[list[Any], list[Any]]:
-    chunks = [chunk for item in parts.items for chunk in read_item(item, config, chunk_bytes)]
+def rows_of(items: list[WorkItem], chunk_bytes: int) -> tuple[list[Any], list[Any]]:
+    """(rows, rejects) of some items, which may be stripes, in the order of the file."""
+    chunks = [chunk for item in items for chunk in read_item(item, CONFIG, chunk_bytes)]
+    chunks.sort(key=lambda chunk: (chunk.item, chunk.sequence))
+    names = [(chunk.item, chunk.sequence) for chunk in chunks]
+    assert len(set(names)) == len(names)
     return [r for c in chunks for r in c.rows.to_pylist()], [r for c in chunks for r in c.rejects.to_pylist()]
 
 
-def check(path: Path, staging: Path, format: str = "jsonl", codec: str = "none", chunk_bytes: int = CHUNK) -> Cut:
+def check(path: Path, format: str = "jsonl", codec: str = "none", chunk_bytes: int = CHUNK) -> list[WorkItem]:
     """The parts hold what the whole does, and the digest is the file's."""
     file = planned(path, format, codec)
-    parts = cut(file, str(staging), CONFIG, chunk_bytes)
-    one = cut(file, str(staging / "unused"), CONFIG, 1 << 26)
+    parts = cut(file, chunk_bytes)
+    one = cut(file, 1 << 26)
     assert [item.id for item in parts.items] == [f"00000007-{k:06d}" for k in range(len(parts.items))]
     assert [item.whole for item in one.items] == [True]
     assert one.digest == ""
-    assert rows_of(parts, chunk_bytes) == rows_of(one, 1 << 24)
+    items = [part for item in parts.items for part in stripes(item, chunk_bytes, 3)]
+    assert rows_of(items, chunk_bytes) == rows_of(one.items, 1 << 24)
     if parts.items[0].whole:
         assert (len(parts.items), parts.digest) == (1, "")
+        digests = [chunk.digest for item in items for chunk in read_item(item, CONFIG, chunk_bytes) if chunk.last]
     else:
-        assert parts.digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    return parts
+        digests = [parts.digest]
+    assert digests == [hashlib.sha256(path.read_bytes()).hexdigest()]
+    return items
 
 
 lines = st.one_of(
@@ -74,76 +82,101 @@ lines = st.one_of(
 def test_json_lines(
     tmp_path_factory: pytest.TempPathFactory, rows: list[bytes], end: bool, codec: str, torn: int, mark: bool
 ) -> None:
-    folder = tmp_path_factory.mktemp("cut")
+    path = tmp_path_factory.mktemp("cut") / "a"
     data = PACK[codec](b"\xef\xbb\xbf" * mark + b"\n".join(rows) + b"\n" * end)
-    (folder / "a").write_bytes(data[: max(len(data) - 7 * torn, 1)] if codec != "none" else data)
-    check(folder / "a", folder / "staging", codec=codec)
+    path.write_bytes(data[: max(len(data) - 7 * torn, 1)] if codec != "none" else data)
+    check(path, codec=codec)
 
 
-@pytest.mark.parametrize("codec", list(PACK))
-def test_parts_are_of_a_size(tmp_path: Path, codec: str) -> None:
+def many_lines() -> bytes:
+    return b"".join(b'{"text":"%s"}\n' % os.urandom(200).hex().encode() for _ in range(500))
+
+
+def test_ranges_are_of_a_size(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    path.write_bytes(PACK[codec](b"".join(b'{"text":"%s"}\n' % os.urandom(200).hex().encode() for _ in range(500))))
-    parts = check(path, tmp_path / "staging", codec=codec)
-    assert len(parts.items) > 40
-    assert all(CHUNK - 420 < item.bytes <= CHUNK for item in parts.items[:-1])
+    path.write_bytes(many_lines())
+    items = check(path)
+    assert len(items) > 40
+    assert all(CHUNK - 420 < item.bytes <= CHUNK for item in items[:-1])
     # Each is one chunk when it is read.
-    assert all(len(list(read_item(item, CONFIG, CHUNK))) == 1 for item in parts.items)
-    if codec != "none":
-        assert sorted(p.name for p in (tmp_path / "staging" / "blocks").iterdir()) == [
-            f"{item.id}.jsonl" for item in parts.items
-        ]
+    assert all(len(list(read_item(item, CONFIG, CHUNK))) == 1 for item in items)
 
 
-def test_a_small_file_that_declares_to_be_large_is_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("codec", "most"), [("gzip", 3), ("zstd", 3), ("bz2", 2), ("xz", 2)])
+def test_stripes_take_turns(tmp_path: Path, codec: str, most: int) -> None:
     path = tmp_path / "a"
-    path.write_bytes(zstandard.compress(b'{"text":"a"}\n' * 2_000))
-    assert path.stat().st_size < CHUNK // 4
-    assert len(check(path, tmp_path / "staging", codec="zstd").items) > 5
+    path.write_bytes(PACK[codec](many_lines()))
+    items = check(path, codec=codec)
+    assert [(item.id, item.stripe, item.stripes) for item in items] == [("00000007-000000", n, most) for n in range(most)]
+    numbers = [[chunk.sequence for chunk in read_item(item, CONFIG, CHUNK)] for item in items]
+    assert all(number % most == stripe for stripe, found in enumerate(numbers) for number in found)
+    assert max(map(len, numbers)) - min(map(len, numbers)) <= 1
 
 
-def test_a_long_line_leaves_little_in_the_staging_area(tmp_path: Path) -> None:
+def test_as_many_stripes_as_there_are_shares(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(zstandard.compress(many_lines()))
+    (item,) = cut(planned(path, codec="zstd"), CHUNK).items
+    assert [len(stripes(item, -(-item.bytes // n), 100)) for n in (1, 2, 7, 16, 99)] == [1, 2, 7, 16, 16]
+    assert stripes(item, item.bytes, 100) == [item]
+    assert stripes(item, 1, 1) == [item]
+
+
+def test_what_is_done_is_not_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(zstandard.compress(many_lines()))
+    (item,) = cut(planned(path, codec="zstd"), CHUNK).items
+    every = list(read_item(item, CONFIG, CHUNK))
+    rest = list(read_item(item, CONFIG, CHUNK, lambda number: number != 1 and number + 1 < len(every)))
+    assert [chunk.sequence for chunk in rest] == [1, len(every) - 1]
+    assert [chunk.rows for chunk in rest] == [every[1].rows, every[-1].rows]
+    assert [chunk.digest for chunk in rest] == ["", every[-1].digest]
+
+
+def test_a_long_line_is_passed_over_by_every_stripe(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(gzip.compress(b'{"text":"a"}\n{"text":"' + b"a" * (20 << 20) + b'"}\n{"text":"b"}\n'))
-    parts = check(path, tmp_path / "staging", codec="gzip")
-    assert sum(p.stat().st_size for p in (tmp_path / "staging" / "blocks").iterdir()) < 21_000
-    good, bad = rows_of(parts, CHUNK)
+    good, bad = rows_of(check(path, codec="gzip"), CHUNK)
     assert [row["row"] for row in good] == [1, 3]
     assert [(row["row"], row["rule"]) for row in bad] == [(2, "too_long")]
 
 
 @pytest.mark.parametrize("codec", [codec for codec in PACK if codec != "none"])
-def test_a_break_is_told_to_the_last_part_only(tmp_path: Path, codec: str) -> None:
+def test_a_break_is_told_by_one_stripe_only(tmp_path: Path, codec: str) -> None:
     path = tmp_path / "a"
-    data = PACK[codec](b"".join(b'{"text":"%s"}\n' % os.urandom(200).hex().encode() for _ in range(500)))
-    path.write_bytes(data[:-9])
-    parts = check(path, tmp_path / "staging", codec=codec)
-    assert [bool(item.broken) for item in parts.items] == [False] * (len(parts.items) - 1) + [True]
-    assert [row["rule"] for row in rows_of(parts, CHUNK)[1]] == ["truncated"]
+    path.write_bytes(PACK[codec](many_lines())[:-9])
+    items = check(path, codec=codec)
+    assert [row["rule"] for row in rows_of(items, CHUNK)[1]] == ["truncated"]
+    strict = dataclasses.replace(CONFIG, strict=True)
+    failed = 0
+    for item in items:
+        try:
+            list(read_item(item, strict, CHUNK))
+        except BrokenError:
+            failed += 1
+    assert failed == 1
 
 
-def test_nothing_readable_is_one_empty_part(tmp_path: Path) -> None:
+def test_nothing_readable_is_one_reject(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"\x1f\x8b\x08" + bytes(3_000))
-    parts = check(path, tmp_path / "staging", codec="gzip")
-    assert len(parts.items) == 1
-    assert [(row["row"], row["rule"]) for row in rows_of(parts, CHUNK)[1]] == [(1, "corrupt")]
+    assert [(row["row"], row["rule"]) for row in rows_of(check(path, codec="gzip"), CHUNK)[1]] == [(1, "corrupt")]
 
 
 def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "a"
     pq.write_table(pa.table({"text": [os.urandom(50).hex() for _ in range(1_000)]}), path, row_group_size=10)
-    parts = check(path, tmp_path / "staging", "parquet")
-    assert len(parts.items) > 10
-    assert parts.items[-1].end == 100
+    items = check(path, "parquet")
+    assert len(items) > 10
+    assert items[-1].end == 100
     path.write_bytes(path.read_bytes()[:-1])  # no footer
-    assert len(check(path, tmp_path / "staging", "parquet").items) == 1
+    assert len(check(path, "parquet")) == 1
 
 
 def test_text_is_one_part(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"a" * 100_000)
-    assert len(check(path, tmp_path / "staging", "text").items) == 1
+    assert len(check(path, "text")) == 1
 
 
 def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
@@ -151,11 +184,17 @@ def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"\n" * 100_000)
     file = dataclasses.replace(planned(path), size=99_999)
     with pytest.raises(InputChangedError):
-        cut(file, str(tmp_path / "staging"), CONFIG, CHUNK)
+        cut(file, CHUNK)
 
 
-def test_blocks_are_the_same_when_cut_again(tmp_path: Path) -> None:
+def test_every_stripe_sees_that_its_file_changed(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    path.write_bytes(gzip.compress(os.urandom(30_000).hex().encode()))
-    file = planned(path, codec="gzip")
-    assert cut(file, str(tmp_path / "s"), CONFIG, CHUNK) == cut(file, str(tmp_path / "s"), CONFIG, CHUNK)
+    path.write_bytes(zstandard.compress(many_lines()))
+    (item,) = cut(planned(path, codec="zstd"), CHUNK).items
+    for part in stripes(item, CHUNK, 3):
+        chunks = read_item(part, CONFIG, CHUNK)
+        next(chunks)
+        path.write_bytes(path.read_bytes() + b"x")
+        with pytest.raises(InputChangedError):
+            list(chunks)
+        path.write_bytes(path.read_bytes()[:-1])

@@ -49,7 +49,7 @@ def job(source: Path, output: Path) -> Job:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compressed, so that it is cut into blocks first."""
+    """Compressed, so that it is read from its start whatever is missing."""
     path = tmp_path_factory.mktemp("faults") / "in.jsonl.gz"
     lines = (json.dumps(row, ensure_ascii=False) for row in corpus.rows(400, 5))
     path.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
@@ -109,22 +109,6 @@ def test_only_the_task_of_a_damaged_file_is_done_again(
     assert any(f"doing {stage}/{victim.stem} again" in line for line in said)
     assert {path for path, when in records.items() if path.stat().st_mtime_ns != when} == {victim.with_suffix(".json")}
     shutil.rmtree(staging)
-    assert digests(output) == digests(undisturbed)
-
-
-@pytest.mark.parametrize("damage", [flip, halve, Path.unlink])
-def test_a_damaged_block_is_cut_again(
-    damage: Callable[[Path], None], source: Path, undisturbed: Path, tmp_path: Path
-) -> None:
-    output = tmp_path / "out"
-    build(job(source, output), until="refine")
-    staging = output / "_staging"
-    blocks = sorted((staging / "blocks").iterdir())
-    assert len(blocks) > 3
-    damage(blocks[1])
-    for path in (staging / "refine").glob("00000000-000001.*"):
-        path.unlink()
-    build(job(source, output))
     assert digests(output) == digests(undisturbed)
 
 
@@ -268,7 +252,7 @@ def test_a_full_disk_in_each_stage_is_said_and_the_job_goes_on_when_there_is_roo
     build(job(source, refined), until="refine")
     at_refine, at_deduplicate = used(refined), used(staged)
     sizes = {
-        "refine|blocks": at_refine // 2,
+        "refine": at_refine // 2,
         "candidates|components|exact|texts|verified": (at_refine + at_deduplicate) // 2,
         "data|rejects|duplicates|publish": at_deduplicate + 16384,
     }

@@ -55,7 +55,7 @@ Seen = tuple[list[dict[str, object]], list[dict[str, object]]]
 def item(format: str, size: int) -> WorkItem:
     """A work item that is a whole file without compression."""
     file = InputFile(3, "a", "a", format, "none", size, "", Columns("text", "id", published_at="date"))
-    return WorkItem("00000003-000000", file, "a", "none", 0, -1, 0, size, False)
+    return WorkItem("00000003-000000", file, 0, -1, 0, size, False)
 
 
 def seen(parts: list[Part]) -> Seen:
@@ -82,7 +82,7 @@ def lines(data: bytes) -> None:
     data = data[1:]
     config = Read(max_line_bytes=1024, max_text_bytes=64)
     found = [
-        seen(list(read_jsonl(item("jsonl", len(data)), config, size, open_decompressed(io.BytesIO(data), "none"))))
+        seen(list(read_jsonl(item("jsonl", len(data)), config, size, open_decompressed(io.BytesIO(data), "none"), lambda n: True)))
         for size in (16, 300, 1 << 16)
     ]
     assert found[0] == found[1] == found[2]

@@ -313,7 +313,7 @@ def test_a_dry_run_tells_the_settings_that_were_changed(tmp_path: Path) -> None:
     said = dry_run(a_job(tmp_path))
     assert "all at their defaults" in said
     assert "nothing is there yet" in said
-    for words in ("1 input file, ", "1 work item ", "1 partition, ", "1 shard\n", "one process, without workers"):
+    for words in ("1 input file, ", "1 chunk of", "1 partition, ", "1 shard\n", "one process, without workers"):
         assert words in said
     said = dry_run(a_job(tmp_path, "--workers", "2", "--language-korean-share", "0.4", "--deduplicate-prefer", "id"))
     assert "defaults but for language.korean_share = 0.4, deduplicate.prefer = ['id'], execution.workers = 2" in said

@@ -51,7 +51,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
 def whole(path: Path, format: str = "jsonl", codec: str = "none", columns: Columns = ROLES) -> WorkItem:
     size = path.stat().st_size
     file = InputFile(3, path.name, str(path), format, codec, size, "", columns)
-    return WorkItem("00000003-000000", file, str(path), codec, 0, -1, 0, size, True)
+    return WorkItem("00000003-000000", file, 0, -1, 0, size, True)
 
 
 def read(item: WorkItem, config: Read | None = None, chunk_bytes: int = CHUNK) -> list[Chunk]:
@@ -63,7 +63,7 @@ def read(item: WorkItem, config: Read | None = None, chunk_bytes: int = CHUNK) -
         chunk.rows.validate(full=True)
         chunk.rejects.validate(full=True)
     if item.whole:
-        assert chunks[-1].digest == hashlib.sha256(Path(item.uri).read_bytes()).hexdigest()
+        assert chunks[-1].digest == hashlib.sha256(Path(item.file.uri).read_bytes()).hexdigest()
     return chunks
 
 

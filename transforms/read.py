@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import xxhash
 
 from schemas.chunk import DOCUMENT, TIMESTAMP, Chunk, empty
 from schemas.config import Read
 from schemas.work import InputFile, WorkItem
+from transforms import task
 from transforms.decompress import BrokenError, open_decompressed
 from transforms.documents import Part, Rows, assemble, nulls, reject
-from transforms.exchange import DamagedError
 from transforms.read_jsonl import read_jsonl
 from transforms.read_parquet import read_parquet
 from transforms.storage import open_input, resolve
-from transforms.task import BLOCKS
 
 _PIECE = 1 << 20
 
@@ -66,23 +64,6 @@ def open_unchanged(file: InputFile) -> BinaryIO:
     return open_input(file.uri)
 
 
-def _open_block(item: WorkItem) -> BinaryIO:
-    """A block's bytes. All are checked before the first row is read, since rows that were are soon staged."""
-    place = BLOCKS + item.uri.rpartition(f"/{BLOCKS}")[2]
-    try:
-        raw = open_input(item.uri)
-    except FileNotFoundError as error:
-        raise DamagedError(place, "it is gone") from error
-    checksum = xxhash.xxh3_64()
-    while piece := raw.read(_PIECE):
-        checksum.update(piece)
-    if checksum.intdigest() != item.checksum:
-        raw.close()
-        raise DamagedError(place, "its checksum differs")
-    raw.seek(0)
-    return raw
-
-
 class Hashed:
     """Raw bytes of a work item, from `start` to `end` (-1: all), hashed on their way."""
 
@@ -112,7 +93,7 @@ class Hashed:
 
 def _read_text(item: WorkItem, config: Read, source: Hashed) -> Iterator[Part]:
     """One document for the whole file, in UTF-8; its id is the file's name."""
-    stream, parts, size = open_decompressed(cast(BinaryIO, source), item.codec), [], 0
+    stream, parts, size = open_decompressed(cast(BinaryIO, source), item.file.codec), [], 0
     found: tuple[str, str, str | None] | None = None
     while size <= config.max_text_bytes + 3:  # 3 for a byte order mark
         try:
@@ -148,52 +129,74 @@ def _read_text(item: WorkItem, config: Read, source: Hashed) -> Iterator[Part]:
     yield Part(*assemble(rows, config), True, size)
 
 
-def read_item(item: WorkItem, config: Read, chunk_bytes: int) -> Iterator[Chunk]:
+def read_item(
+    item: WorkItem, config: Read, chunk_bytes: int, done: Callable[[int], bool] = lambda number: False
+) -> Iterator[Chunk]:
     """The documents of a work item, in order, as chunks of about `chunk_bytes` of input.
 
-    There is at least one chunk, and the last says so; if the item is a whole file it also has the sha256 of its
-    bytes. Rows that are no documents are in the chunks' rejects (step "read"), each with its row and cause, as is the
-    place where the file breaks off. Memory is bounded by `chunk_bytes`, one line or one Parquet page.
+    Chunks of which the number is `done`, or another stripe's, are passed over. The last one of the file's part says
+    so; if that is the whole file it also has the sha256 of its bytes. Rows that are no documents are in the chunks'
+    rejects (step "read"), each with its row and cause, as is the place where the file breaks off. Memory is bounded by
+    `chunk_bytes`, one line or one Parquet page.
 
     Raises InputChangedError if the file is not what was planned, and BrokenError where it breaks off if it does and
     `config.strict` is set.
     """
-    with open_unchanged(item.file) if item.uri == item.file.uri else _open_block(item) as raw:
+
+    def mine(number: int) -> bool:
+        return number % item.stripes == item.stripe and not done(number)
+
+    with open_unchanged(item.file) as raw:
+        source = Hashed(raw)
+        parts: Iterator[Part | None]
         if item.file.format == "parquet":
-            source = Hashed(raw)
             parts = read_parquet(item, config, chunk_bytes, raw)
         elif item.file.format == "text":
-            source = Hashed(raw)
             parts = _read_text(item, config, source)
         else:
             source = Hashed(raw, item.start, item.end)
-            parts = read_jsonl(item, config, chunk_bytes, open_decompressed(cast(BinaryIO, source), item.codec))
-        for sequence, (rows, rejects, last, size) in enumerate(parts):
+            stream = open_decompressed(cast(BinaryIO, source), item.file.codec)
+            parts = read_jsonl(item, config, chunk_bytes, stream, mine)
+        for number, part in enumerate(parts):
+            if part is None or not mine(number):
+                continue
             digest = ""
-            if last and item.whole:
+            if part.last and item.whole:
                 if item.file.format == "parquet":  # read here and there, so hashed in a pass of its own
                     source = Hashed(raw)
                 digest = source.digest(item.file)
-            elif last and item.uri == item.file.uri:
+            elif part.last:
                 check_unchanged(item.file)
-            yield Chunk(item.id, sequence, last, rows, rejects, digest, size)
+            yield Chunk(item.id, number, part.last, part.rows, part.rejects, digest, part.size)
+        check_unchanged(item.file)  # of all that was read, also by a stripe without the last chunk
+
+
+def _staged(staging: str, item: WorkItem) -> Callable[[int], bool]:
+    """Says which chunks of an item an earlier attempt has staged. They are only asked for one by one where the item's
+    first one is there: an item is begun anew far more often than it is gone on with."""
+    if not staging or task.load(staging, task.chunk_task(item.id, item.stripe)) is None:
+        return lambda number: False
+    return lambda number: task.load(staging, task.chunk_task(item.id, number)) is not None
 
 
 class _Read(beam.DoFn):
-    def __init__(self, config: Read, chunk_bytes: int) -> None:
+    def __init__(self, config: Read, chunk_bytes: int, staging: str) -> None:
         self._config = config
         self._chunk_bytes = chunk_bytes
+        self._staging = staging
 
     def process(self, item: WorkItem) -> Iterator[Chunk]:
-        yield from read_item(item, self._config, self._chunk_bytes)
+        yield from read_item(item, self._config, self._chunk_bytes, _staged(self._staging, item))
 
 
 @dataclasses.dataclass
 class ReadDocuments(beam.PTransform):
-    """PCollection[WorkItem] -> PCollection[Chunk]."""
+    """PCollection[WorkItem] -> PCollection[Chunk]. Chunks that are staged below `staging` already are left out."""
 
     config: Read
     chunk_bytes: int
+    staging: str = ""
 
     def expand(self, items: beam.PCollection) -> beam.PCollection:
-        return items | beam.ParDo(_Read(self.config, self.chunk_bytes)).with_output_types(Chunk)
+        read = _Read(self.config, self.chunk_bytes, self.staging)
+        return items | beam.ParDo(read).with_output_types(Chunk)

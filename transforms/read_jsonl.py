@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +84,7 @@ def lines_of(block: Block, stream: Decompressed, item: WorkItem, limit: int, chu
     """The item's lines in `block`, about `chunk_bytes` of them at a time; they are gone when the next are asked for."""
     starts, ends = np.empty(MAX_ROWS, np.int64), np.empty(MAX_ROWS, np.int64)
     row, want = item.first_row + 1, chunk_bytes
-    begun = row > 1 or item.start > 0 or item.uri != item.file.uri
+    begun = item.start > 0
     skipping = last = False
     while not last:
         block.fill(stream, want)
@@ -115,17 +115,21 @@ def lines_of(block: Block, stream: Decompressed, item: WorkItem, limit: int, chu
         block.drop(behind)
 
 
-def read_jsonl(item: WorkItem, config: Read, chunk_bytes: int, stream: Decompressed) -> Iterator[Part]:
-    """The lines of `stream`, about `chunk_bytes` of input at a time.
+def read_jsonl(
+    item: WorkItem, config: Read, chunk_bytes: int, stream: Decompressed, mine: Callable[[int], bool]
+) -> Iterator[Part | None]:
+    """The lines of `stream`, about `chunk_bytes` of input at a time; None for each part whose number is not `mine`,
+    which costs its decompression and no more.
 
     Holds at most `chunk_bytes` or one line, and passes over what is longer than `max_line_bytes` without holding it. A
     break in the stream is one reject, at the line where it is; with `strict`, BrokenError is raised instead.
     """
     block = Block.of(chunk_bytes)
-    for lines in lines_of(block, stream, item, config.max_line_bytes, chunk_bytes):
-        broken = None
-        if lines.last:
-            broken = block.broken or (BrokenError(*item.broken.split(": ", 1)) if item.broken else None)
+    for number, lines in enumerate(lines_of(block, stream, item, config.max_line_bytes, chunk_bytes)):
+        if not mine(number):
+            yield None
+            continue
+        broken = block.broken if lines.last else None
         rows, whole = _parse(item, config, block, lines)
         found: list[tuple[int, str, str, str | None]] = []
         row = lines.first + len(lines.starts)

@@ -20,11 +20,6 @@ from transforms.kernels.utf8 import string_buffers
 from transforms.progress import report
 
 
-def chunk_task(item: str, sequence: int) -> str:
-    """Name of the task that stages a chunk."""
-    return task.numbered("refine", f"{item}.{sequence:06d}", *map(int, item.split("-")))
-
-
 def nodes(content_hash: pa.FixedSizeBinaryArray) -> np.ndarray:
     """uint64 first half of each content hash."""
     hashes = np.frombuffer(content_hash.buffers()[1], np.uint64, 2 * len(content_hash), 16 * content_hash.offset)
@@ -123,7 +118,7 @@ def _stage_bands(
 
 
 def _stage_task(chunk: Chunk, staging: str, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate) -> str:
-    name = chunk_task(chunk.item, chunk.sequence)
+    name = task.chunk_task(chunk.item, chunk.sequence)
     task.run(staging, name, lambda segments: stage(chunk, segments, layout, fingerprint, deduplicate), layout)
     report("refine", chunk.rows.num_rows + chunk.rejects.num_rows, chunk.input_bytes)
     return name

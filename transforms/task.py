@@ -20,9 +20,6 @@ from transforms.progress import report
 # Every folder of the staging area in which tasks leave their records.
 STAGES = ("cut", "refine", "candidates", "components", "exact", "texts", "verified", "split", "tally", "publish")
 
-# Where cut files leave their parts, `<file>-<part>.jsonl`.
-BLOCKS = "blocks"
-
 # Records that sum up those of many tasks. They stand for these, so they go when one of these does.
 REFINED = "tally/refine"
 SIZES = "tally/sizes"
@@ -36,6 +33,11 @@ def numbered(stage: str, leaf: str, *numbers: int) -> str:
     there are more they stand in sub-folders."""
     folders = [number >> _FOLDER_BITS // len(numbers) for number in numbers]
     return "/".join([stage, "-".join(f"{folder:06d}" for folder in folders), leaf] if any(folders) else [stage, leaf])
+
+
+def chunk_task(item: str, sequence: int) -> str:
+    """Name of the task that stages a chunk."""
+    return numbered("refine", f"{item}.{sequence:06d}", *map(int, item.split("-")))
 
 
 def partition_task(stage: str, partition: int) -> str:
@@ -124,16 +126,13 @@ def undo(staging: str, uri: str) -> str:
 
     The tasks beside it whose files are gone altogether go with it: whoever loses one file mostly loses many.
     """
-    folder, _, name = uri.rpartition("/")
+    folder = uri.rpartition("/")[0]
     stage = uri.split("/")[0]
     task = uri.removesuffix(".arrow")
-    if stage == BLOCKS:
-        ordinal = name.split("-")[0]
-        task = numbered("cut", ordinal, int(ordinal))
     storage.remove(record_uri(staging, task))
-    if stage in (BLOCKS, "cut", "refine"):
+    if stage in ("cut", "refine"):
         storage.remove(storage.join(staging, REFINED))
-    if stage not in (BLOCKS, "cut"):  # a cut has a record only
+    if stage != "cut":  # which has a record only
         storage.remove(storage.join(staging, uri))
         found = set(storage.names(storage.join(staging, folder)))
         for other in found:
