@@ -213,7 +213,7 @@ def _costs(
     kinds = ("text", "numbers")
     segments = {kind: (_mean(fine, "segments", kind, 0), _mean(fine, "segments", kind, 1)) for kind in kinds}
     moved = fine[0]["moved"]
-    seconds = {step: _mean(fine, "seconds", step) / size for step in (*CHUNK_STEPS, "read whole")}
+    seconds = {step: _mean(fine, "seconds", step) / size for step in (*CHUNK_STEPS, "read past")}
     written = sum(
         moved[channel][2] * segments[kind_of(channel)][0] for channel in ("rows", "exact", "bands", "rejects")
     )

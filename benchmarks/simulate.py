@@ -36,17 +36,16 @@ from benchmarks.corpus import CORPUS, decompressed
 from benchmarks.steps import CHUNK_STEPS, MB, TAKES
 from pipelines.deduplicate import stages
 from pipelines.plan import human, make_plan
-from pipelines.refine import units, whole_bytes
+from pipelines.refine import shares, units
 from schemas.config import Config, Execution, parse_bytes
 from schemas.exchange import layout
 from schemas.plan import Plan
 from schemas.work import Columns, InputFile
 from transforms import task
 from transforms.components import EDGES
-from transforms.decompress import expansion
+from transforms.cut import cut, stripes
 from transforms.exchange import REQUESTS
 from transforms.publish import pack
-from transforms.stage import chunk_task
 
 SIZES_GB = (10.0, 1_000.0, 10_000.0, 100_000.0)
 TOLERANCE = 0.2
@@ -137,6 +136,14 @@ def _groups(rows: float, groups: float) -> float:
     return groups * -math.expm1(rows * math.log1p(-1 / groups)) if groups > 1 else min(1.0, rows)
 
 
+def _passes(plan: Plan, workers: int) -> float:
+    """How often a byte of the input is read: once by each stripe of its file."""
+    share, chunk = shares(plan, workers), plan.config.execution.chunk_bytes
+    items = [item for file in plan.files for item in cut(file, chunk, share.bytes).items]
+    passed = sum(item.bytes * len(stripes(item, max(share.bytes, chunk), share.most)) for item in items)
+    return passed / max(1, sum(item.bytes for item in items))
+
+
 # Who writes a channel, and who reads it.
 _WRITERS = {
     **dict.fromkeys(("rows", "exact", "bands", "rejects"), ("refine",)),
@@ -214,20 +221,13 @@ class _Simulation:
         items = len(plan.files) * math.ceil(mb * MB / len(plan.files) / chunk)
         steps = sum(costs.seconds[name] for name in CHUNK_STEPS if name not in ("cut", "read"))
         stored = sum(file.size for file in plan.files) / MB
-        cut = self.step("cut", len(plan.files), 0.0, 0.0)
+        self.step("cut", len(plan.files), 0.0, 0.0)
         refine = self.step("refine", items, 0.0, mb * steps)
-        source = refine
-        if all(file.size * expansion(file.codec) > max(2 * chunk, whole_bytes(plan)) for file in plan.files):
-            source = cut
-            cut.seconds += mb * costs.seconds["cut"]
-            cut.writes, cut.written = items, mb
-            refine.reads, refine.read, refine.references = items, mb, items
-            refine.seconds += mb * costs.seconds["read"]
-        else:
-            refine.seconds += mb * costs.seconds["read whole"]
-        pieces = stored / 4  # of 4 MiB, one after the other
-        source.reads, source.read = source.reads + pieces, source.read + stored
-        source.waits += pieces * self.cluster.request_wait if self.cluster.store else 0.0
+        passes = _passes(plan, self.cluster.workers)
+        refine.seconds += mb * (costs.seconds["read"] + (passes - 1) * costs.seconds["read past"])
+        pieces = passes * stored / 4  # of 4 MiB, one after the other
+        refine.reads, refine.read = refine.reads + pieces, refine.read + passes * stored
+        refine.waits += pieces * self.cluster.request_wait if self.cluster.store else 0.0
         refine.memory += max(costs.memory[name][0] for name in CHUNK_STEPS) * chunk / Config().execution.chunk_bytes
         for channel in ("rows", "exact", "bands", "rejects"):
             self.exchange(channel)
@@ -273,7 +273,7 @@ def simulate(plan: Plan, size: float, costs: Costs, cluster: Cluster) -> Job:
     largest = max(step.tasks for step in steps if step.name not in ("cut", "refine"))
     shards = next(int(step.tasks) for step in steps if step.name == "publish")
     names = {
-        "refine": _fullest(chunk_task(f"{file:08d}-{item:06d}", 0) for file in files for item in items),
+        "refine": _fullest(task.chunk_task(f"{file:08d}-{item:06d}", 0) for file in files for item in items),
         "other stages": _fullest(task.partition_task("stage", number) for number in range(int(largest))),
         "shards": shards,
     }

@@ -80,9 +80,9 @@ def text_of(data: bytes) -> str:
 def lines(data: bytes) -> None:
     """JSON lines: each line that is not blank is a row or a reject, and the one that it should be."""
     data = data[1:]
-    config = Read(max_line_bytes=1024, max_text_bytes=64)
+    config, whole = Read(max_line_bytes=1024, max_text_bytes=64), item("jsonl", len(data))
     found = [
-        seen(list(read_jsonl(item("jsonl", len(data)), config, size, open_decompressed(io.BytesIO(data), "none"), lambda n: True)))
+        seen(list(read_jsonl(whole, config, size, open_decompressed(io.BytesIO(data), "none"), lambda number: True)))
         for size in (16, 300, 1 << 16)
     ]
     assert found[0] == found[1] == found[2]

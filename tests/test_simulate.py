@@ -23,7 +23,7 @@ benchmarks = pytest.importorskip("benchmarks.calibrate")
 
 def costs(rows: dict[str, float], stored: dict[str, float]) -> benchmarks.Costs:  # type: ignore[name-defined]
     """Made-up costs, for a corpus that has so many rows and stored MB for each MB of input."""
-    steps = (*CHUNK_STEPS, "read whole", *TAKES)
+    steps = (*CHUNK_STEPS, "read past", *TAKES)
     return benchmarks.Costs(
         seconds=dict.fromkeys(steps, 0.01), stored=stored, rows=rows, staged=0.6, kept=0.5,
         segments={"text": (1e-4, 1e-4), "numbers": (1e-5, 1e-5)}, split={"text": 0.01, "numbers": 0.003}, task=1e-4,
