@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 import grpc
@@ -30,6 +30,8 @@ from pipelines import engines, stop, worker
 from pipelines.logs import TRACEBACK
 from transforms import progress
 from transforms.exchange import DamagedError, damaged
+
+T = TypeVar("T", bound=PipelineOptions)
 
 _POLL_SECONDS = 0.2
 _LOOK_SECONDS = 5.0
@@ -57,7 +59,7 @@ def run(
     WorkerDiedError within seconds when a local worker is killed (Beam itself would wait for ever), or when none of
     them has done anything for `stall_seconds` (0: never).
     """
-    options = PipelineOptions(list(arguments))
+    options = _Options(list(arguments))
     engine = engines.name(arguments)
     if engine != engines.LOCAL:
         pipeline = beam.Pipeline(runner=_runner(engine), options=options)
@@ -89,6 +91,17 @@ def run(
     else:
         with _causes():
             pipeline.run()
+
+
+class _Options(PipelineOptions):
+    """Beam asks for the same views of its options at each transform, and makes an argument parser for each."""
+
+    def view_as(self, cls: type[T]) -> T:
+        """The view that was given before, if there was one: all share their values."""
+        views = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return views[cls]
 
 
 def _runner(engine: str) -> PipelineRunner | None:
