@@ -24,9 +24,9 @@ from transforms.stage import StageChunks
 _UNIT_BYTES = 1 << 30
 _UNIT_FILES = 4096
 
-# Work items that each worker has, at least, and workers of a cluster of which the number is not known.
-_ITEMS_EACH = 8
-_WORKERS = 256
+# Work items that each worker has, about, if files are that large; and workers of a cluster of unknown size.
+_ITEMS_EACH = 32
+_WORKERS = 64
 
 
 def cut_task(ordinal: int) -> str:

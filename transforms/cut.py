@@ -54,12 +54,14 @@ def stripes(item: WorkItem, share: int, most: int) -> list[WorkItem]:
     """The items that read a compressed file of JSON lines side by side: one for each `share` bytes, at most `most`;
     any other item by itself.
 
-    Which stripes there are changes no chunk: their limits, numbers and names are those of the file as one item.
+    Which stripes there are changes no chunk: their limits, numbers and names are those of the file as one item. The
+    first one, which may have a chunk more than the others, comes first for some files only: runners deal items in turn.
     """
     count = 1
     if item.file.format == "jsonl":
         count = max(1, min(-(-item.bytes // max(1, share)), most, _STRIPES.get(item.file.codec, 1)))
-    return [dataclasses.replace(item, stripe=stripe, stripes=count) for stripe in range(count)]
+    turned = [(number + item.file.ordinal) % count for number in range(count)]
+    return [dataclasses.replace(item, stripe=stripe, stripes=count) for stripe in turned]
 
 
 def _ranges(file: InputFile, chunk_bytes: int) -> Cut:
