@@ -25,9 +25,9 @@ from schemas.exchange import Layout
 from schemas.work import Slice
 from transforms import storage
 
-# Text: zstd at level -1 writes at 400 MB/s, reads at 1,600 and leaves a third of the bytes. Segments of numbers are
-# too small and too random to gain from compression.
-_CODEC = pa.Codec("zstd", -1)
+# Text: lz4 writes and reads so much faster than zstd at its fastest level that a build takes an eighth less CPU time,
+# for an eighth more bytes. Segments of numbers are too small and too random to gain from compression.
+_CODEC = pa.Codec("lz4")
 
 # Before a segment stands the size of its message when decompressed, 0 if it is not compressed.
 _HEAD_BYTES = 8
