@@ -39,7 +39,7 @@ from pipelines.plan import human, make_plan
 from pipelines.refine import shares, units
 from schemas.config import Config, Execution, parse_bytes
 from schemas.exchange import layout
-from schemas.plan import Plan
+from schemas.plan import CHUNK_BYTES, Plan
 from schemas.work import Columns, InputFile
 from transforms import task
 from transforms.components import EDGES
@@ -138,7 +138,7 @@ def _groups(rows: float, groups: float) -> float:
 
 def _passes(plan: Plan, workers: int) -> float:
     """How often a byte of the input is read: once by each stripe of its file."""
-    share, chunk = shares(plan, workers), plan.config.execution.chunk_bytes
+    share, chunk = shares(plan, workers), plan.chunk_bytes
     items = [item for file in plan.files for item in cut(file, chunk, share.bytes).items]
     passed = sum(item.bytes * len(stripes(item, max(share.bytes, chunk), share.most)) for item in items)
     return passed / max(1, sum(item.bytes for item in items))
@@ -217,7 +217,7 @@ class _Simulation:
     def run(self) -> list[Step]:
         """All steps, in order."""
         plan, costs, mb = self.plan, self.costs, self.mb
-        how, chunk = plan.layout, plan.config.execution.chunk_bytes
+        how, chunk = plan.layout, plan.chunk_bytes
         items = len(plan.files) * math.ceil(mb * MB / len(plan.files) / chunk)
         steps = sum(costs.seconds[name] for name in CHUNK_STEPS if name not in ("cut", "read"))
         stored = sum(file.size for file in plan.files) / MB
@@ -228,7 +228,7 @@ class _Simulation:
         pieces = passes * stored / 4  # of 4 MiB, one after the other
         refine.reads, refine.read = refine.reads + pieces, refine.read + passes * stored
         refine.waits += pieces * self.cluster.request_wait if self.cluster.store else 0.0
-        refine.memory += max(costs.memory[name][0] for name in CHUNK_STEPS) * chunk / Config().execution.chunk_bytes
+        refine.memory += max(costs.memory[name][0] for name in CHUNK_STEPS) * chunk / CHUNK_BYTES
         for channel in ("rows", "exact", "bands", "rejects"):
             self.exchange(channel)
         shares = [int(costs.kept * mb * MB / how.partitions)] * how.partitions
@@ -268,7 +268,7 @@ class _Simulation:
 def simulate(plan: Plan, size: float, costs: Costs, cluster: Cluster) -> Job:
     """The job of a plan whose input has `size` bytes when read."""
     steps = _Simulation(plan, size, costs, cluster).run()
-    per_file = math.ceil(size / len(plan.files) / plan.config.execution.chunk_bytes)
+    per_file = math.ceil(size / len(plan.files) / plan.chunk_bytes)
     files, items = range(min(len(plan.files), _NUMBERS)), range(min(per_file, _NUMBERS))
     largest = max(step.tasks for step in steps if step.name not in ("cut", "refine"))
     shards = next(int(step.tasks) for step in steps if step.name == "publish")

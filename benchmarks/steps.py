@@ -28,6 +28,7 @@ from pipelines.plan import make_plan
 from schemas.chunk import Chunk
 from schemas.config import Config
 from schemas.exchange import Layout
+from schemas.plan import CHUNK_BYTES
 from schemas.work import Slice
 from transforms import task
 from transforms.candidates import FindForest, JoinForests
@@ -104,12 +105,12 @@ class Steps:
         how = self.how or plan.layout
         self.tasks: dict[str, int] = {}
         with clock("cut"):
-            made = [cut(file, config.execution.chunk_bytes) for file in plan.files]
+            made = [cut(file, CHUNK_BYTES) for file in plan.files]
         chunks = [name for one in made for item in one.items for name in self._chunks(item, how, config)]
         for one in made:  # a stripe, beside the chunks that it makes
             with clock("read past"):
                 for item in one.items:
-                    for _ in read_item(item, config.read, config.execution.chunk_bytes, lambda number: True):
+                    for _ in read_item(item, config.read, CHUNK_BYTES, lambda number: True):
                         pass
         print_, deduplicate = config.fingerprint, config.deduplicate
         edges = self._stage(chunks, "candidates", FindForest(folder, print_, deduplicate))
@@ -144,7 +145,7 @@ class Steps:
         }
 
     def _chunks(self, item: Any, how: Layout, config: Config) -> Iterator[str]:
-        source = read_item(item, config.read, config.execution.chunk_bytes)
+        source = read_item(item, config.read, CHUNK_BYTES)
         while True:
             with self.clock("read"):
                 chunk = next(source, None)

@@ -376,7 +376,7 @@ def dry_run(job: Job, restart: bool = False) -> str:
         kind = file.format if file.codec == "none" else f"{file.format}, {file.codec}"
         columns = ", ".join(f"{role}={name}" for role, name in dataclasses.asdict(file.columns).items() if name)
         lines.append(f"  {file.name}  {human(file.size)}  {kind}  {columns if file.format != 'text' else ''}".rstrip())
-    chunk = plan.config.execution.chunk_bytes
+    chunk = plan.chunk_bytes
     shards = pack(
         [plan.input_bytes // plan.layout.partitions] * plan.layout.partitions,
         [1] * plan.layout.partitions,

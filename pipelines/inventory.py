@@ -16,10 +16,10 @@ from schemas.plan import Plan
 from schemas.release import File, Input
 from schemas.work import InputFile
 from transforms import storage, task
+from transforms.exchange import REQUESTS
 from transforms.publish import Shard, rejects_task, shard_task
 
-# Requests under way at once, and results of them that are held.
-_REQUESTS = 16
+# Results of requests that are held.
 _BLOCK = 1024
 
 # What an error names of that which is missing.
@@ -37,7 +37,7 @@ def _missing(stage: str, what: list[str]) -> IncompleteError:
 
 def _load(staging: str, names: list[str]) -> Iterator[task.Record | None]:
     """Records of tasks, in order, None for one that is not finished. Requests to a store mostly wait."""
-    with ThreadPoolExecutor(_REQUESTS) as pool:
+    with ThreadPoolExecutor(REQUESTS) as pool:
         for start in range(0, len(names), _BLOCK):
             yield from pool.map(task.load, itertools.repeat(staging), names[start : start + _BLOCK])
 
@@ -143,7 +143,7 @@ def published(staging: str, output: str, shards: list[Shard], reject_partitions:
     done = set(task.tasks(staging, "publish"))  # a new job asks the store once, not once for each file
     there = [name for name in names if name in done]
     records = dict(zip(there, _load(staging, there), strict=True))
-    with ThreadPoolExecutor(_REQUESTS) as pool:
+    with ThreadPoolExecutor(REQUESTS) as pool:
         stands = list(pool.map(_stands, itertools.repeat(output), records.values()))
     for name, whole in zip(there, stands, strict=True):
         if not whole:

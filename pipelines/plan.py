@@ -9,6 +9,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 from pipelines.memory import give_back
@@ -20,6 +21,7 @@ from transforms import storage
 from transforms.columns import guess_columns, peek_columns
 from transforms.decompress import BrokenError, codec_of, expansion, open_decompressed
 from transforms.documents import FORMATS, uncompressed
+from transforms.exchange import REQUESTS
 from transforms.read import version_of
 
 # How much larger than its file the text of a Parquet file is, about: only used to size the layout.
@@ -188,28 +190,35 @@ def discover(inputs: Sequence[str]) -> list[tuple[str, str, dict[str, Any]]]:
     return found
 
 
+def _look(ordinal: int, found: tuple[str, str, dict[str, Any]], config: Config) -> InputFile:
+    """A file of the plan, by its first bytes."""
+    uri, name, info = found
+    kind = format_of(name)
+    if info["size"] is None:
+        raise InputError(f"{uri}: the server does not say how large this file is; download it first")
+    columns = Columns("text")
+    with _said(uri):
+        with storage.open_input(uri) as file:
+            codec = "none" if kind == "parquet" else codec_of(name, file.read(16))
+            head = _opening(file, codec) if kind == "jsonl" else b""
+        if kind != "text":
+            names = peek_columns(uri, kind, codec, config.read)
+            if kind == "jsonl":
+                _check_lines(name, head, names)
+            columns = guess_columns(names, config.read, name)
+    return InputFile(ordinal, name, uri, kind, codec, int(info["size"]), version_of(info), columns)
+
+
 def make_plan(inputs: Sequence[str], config: Config) -> Plan:
     """Lists and looks into the inputs. Raises InputError, ConfigError, PermissionError before any work is done."""
-    files = []
-    estimate = 0
-    for ordinal, (uri, name, info) in enumerate(discover(inputs)):
-        kind = format_of(name)
-        if info["size"] is None:
-            raise InputError(f"{uri}: the server does not say how large this file is; download it first")
-        size = int(info["size"])
-        columns = Columns("text")
-        with _said(uri):
-            with storage.open_input(uri) as file:
-                codec = "none" if kind == "parquet" else codec_of(name, file.read(16))
-                head = _opening(file, codec) if kind == "jsonl" else b""
-            if kind != "text":
-                names = peek_columns(uri, kind, codec, config.read)
-                if kind == "jsonl":
-                    _check_lines(name, head, names)
-                columns = guess_columns(names, config.read, name)
-        files.append(InputFile(ordinal, name, uri, kind, codec, size, version_of(info), columns))
-        estimate += size * (_PARQUET_EXPANSION if kind == "parquet" else expansion(codec))
+    found = discover(inputs)
+    remote = any("://" in uri for uri, _, _ in found)
+    with ThreadPoolExecutor(REQUESTS if remote else 1) as pool:  # each mostly waits
+        files = list(pool.map(_look, range(len(found)), found, itertools.repeat(config)))
     give_back()  # a Parquet footer may have taken hundreds of megabytes
+    estimate = sum(
+        file.size * (_PARQUET_EXPANSION if file.format == "parquet" else expansion(file.codec)) for file in files
+    )
     return Plan(config, files, estimate, layout(estimate))
 
 

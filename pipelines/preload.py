@@ -76,10 +76,10 @@ def _refine(plan: Plan, staging: str) -> list[str]:
     config = plan.config
     names = []
     for file in plan.files:
-        made = cut(file, config.execution.chunk_bytes)
+        made = cut(file, plan.chunk_bytes)
         task.finish(staging, cut_task(file.ordinal), [], {"digest": made.digest})
         for item in made.items:
-            for chunk in read_item(item, config.read, config.execution.chunk_bytes):
+            for chunk in read_item(item, config.read, plan.chunk_bytes):
                 chunk = fingerprint(
                     filter_language(normalize(chunk, config.normalize), config.language), config.fingerprint
                 )

@@ -102,7 +102,7 @@ class PlanWork(beam.PTransform):
             | "DealFiles" >> beam.GroupByKey()
             | "CutFiles"
             >> beam.FlatMap(
-                _cut, self.staging, self.plan.config.execution.chunk_bytes, shares(self.plan, self.workers)
+                _cut, self.staging, self.plan.chunk_bytes, shares(self.plan, self.workers)
             ).with_output_types(tuple[int, WorkItem])
             | "DealItems" >> beam.GroupByKey()
             | "SkipFinished" >> beam.FlatMap(_unfinished, self.staging).with_output_types(WorkItem)
@@ -235,7 +235,7 @@ def refine(root: beam.Pipeline, plan: Plan, staging: str, workers: int = 0) -> A
     return (
         root
         | "PlanWork" >> PlanWork(plan, staging, workers)
-        | "ReadDocuments" >> ReadDocuments(config.read, config.execution.chunk_bytes, staging)
+        | "ReadDocuments" >> ReadDocuments(config.read, plan.chunk_bytes, staging)
         | "NormalizeText" >> NormalizeText(config.normalize)
         | "FilterLanguage" >> FilterLanguage(config.language)
         | "ComputeFingerprints" >> ComputeFingerprints(config.fingerprint)

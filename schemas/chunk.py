@@ -74,7 +74,7 @@ def concat(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBat
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Rows of one work item, at most about `execution.chunk_bytes` of text, and what was rejected among them.
+    """Rows of one work item, at most about `Plan.chunk_bytes` of input, and what was rejected among them.
 
     A chunk never mixes work items and steps keep no state between chunks, so the same input gives the same chunks
     on every runner. `last` marks the final chunk of its work item; there `digest` is the hex sha256 of the input file,

@@ -212,7 +212,10 @@ class Execution:
     """How the job runs. Nothing here changes a byte of the release."""
 
     workers: int = setting(0, "worker processes; 0: as many as cores, none of their own for a small input")
-    chunk_bytes: int = setting(16 << 20, "bytes of input in a chunk and a work item, about")
+    chunk_bytes: int = setting(
+        0,
+        "bytes of input in a chunk, about; 0: 16MiB, and 64MiB from 4TiB of input on, where a worker needs 2 GB anyway",
+    )
     staging: str = setting("", "where intermediate files go; empty: a folder inside the output")
     keep_staging: bool = setting(False, "leave the intermediate files when done")
     shared_paths: bool = setting(False, "on a cluster: all workers mount local paths at the same place as this machine")
@@ -222,10 +225,10 @@ class Execution:
         _require(self.workers >= 0, "execution.workers", self.workers, "0 or more")
         _require(self.stall_seconds >= 0, "execution.stall_seconds", self.stall_seconds, "0 or more")
         _require(
-            1 << 12 <= self.chunk_bytes <= 64 << 20,
+            self.chunk_bytes == 0 or 1 << 12 <= self.chunk_bytes <= 64 << 20,
             "execution.chunk_bytes",
             self.chunk_bytes,
-            "4 KiB to 64 MiB",
+            "0, or 4 KiB to 64 MiB",
         )
 
 

@@ -87,7 +87,7 @@ _EXACT_BYTES = 32 << 20
 _FINE_BAND_BYTES = 6 << 20
 _BAND_BYTES = 16 << 20
 _FINE_PARTITIONS = 64
-_LARGEST_BYTES = 256 << 20
+_LARGEST_BYTES = 512 << 20
 
 # Segments that one task writes for a channel at most. A chunk that does not write them for the last time writes fewer:
 # it is small, and each of its segments costs a request.

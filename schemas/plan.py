@@ -12,6 +12,10 @@ from schemas.config import Config, from_mapping
 from schemas.exchange import Layout
 from schemas.work import InputFile, input_file
 
+CHUNK_BYTES = 16 << 20
+_LARGE_CHUNK_BYTES = 64 << 20
+_LARGE_INPUT_BYTES = 4 << 40
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -21,6 +25,12 @@ class Plan:
     files: list[InputFile]
     input_bytes: int
     layout: Layout
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of input in a chunk, about: large jobs have larger ones, since each segment of each costs a request."""
+        large = self.input_bytes >= _LARGE_INPUT_BYTES
+        return self.config.execution.chunk_bytes or (_LARGE_CHUNK_BYTES if large else CHUNK_BYTES)
 
     def to_json(self) -> bytes:
         """As it is kept in the staging area."""
@@ -40,8 +50,8 @@ class Plan:
     def digest(self) -> str:
         """Hex sha256 over all that intermediate files depend on."""
         fields = dataclasses.asdict(self)
-        execution = fields["config"].pop("execution")
-        fields["chunk_bytes"] = execution["chunk_bytes"]
+        del fields["config"]["execution"]
+        fields["chunk_bytes"] = self.chunk_bytes
         return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def differences(self, other: Plan) -> list[str]:

@@ -68,7 +68,8 @@ def test_all_is_well_on_prism(elsewhere: Environment, tmp_path: Path) -> None:
         done = malmungchi("doctor", "--staging", tmp_path, "--runner=portable", f"--job_endpoint=localhost:{server}",
                           f"--environment_config=localhost:{pool}")  # fmt: skip
     assert "same bytes as the local one" in done.stdout
-    assert warnings(done.stdout) == []
+    # Prism may split a bundle that takes its time, and gives both parts to its one worker process.
+    assert all(warning.startswith("warning  threads: 1 worker processes") for warning in warnings(done.stdout))
 
 
 def test_a_missing_wheel_is_a_problem_with_what_to_do(tmp_path: Path) -> None:
