@@ -165,14 +165,15 @@ def _reference(folder: str, workers: int) -> tuple[float, tuple[float, float]]:
 
 def _grouping(names: list[str], folder: str, how: Layout) -> Callable[[beam.Pipeline], Any]:
     def put(root: beam.Pipeline) -> Any:
-        done = root | beam.Create(names).with_output_types(str)
+        batches = [task.join_names(names[number::64]) for number in range(64)]
+        done = root | beam.Create(batches).with_output_types(str)
         return done | task.Regroup(folder, ("numbers",), how) | beam.Map(_count, folder).with_output_types(int)
 
     return put
 
 
 def _count(group: tuple[int, Any], folder: str) -> int:
-    count = len(list(group[1]))
+    count = len(list(task.unpack(group[1])))
     Path(f"{folder}/peak-{os.getpid()}").write_text(f"{memory('VmHWM')}")
     return count
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -212,9 +212,25 @@ def chunks_of(name: str, staging: str) -> Iterator[tuple[str, int]]:
     return ((chunk, rows) for chunk, rows in task.need(staging, name).counts["chunks"])
 
 
+# Elements that the chunks of a job are, at most: their records are read by as many tasks.
+_ELEMENTS = 64
+
+
+def _dealt(name: str, staging: str) -> Iterator[tuple[int, str]]:
+    found: dict[int, list[str]] = defaultdict(list)
+    for number, (chunk, _) in enumerate(chunks_of(name, staging)):
+        found[number % _ELEMENTS].append(chunk)
+    for number, chunks in found.items():
+        yield number, task.join_names(chunks)
+
+
+def _joined(group: tuple[int, Iterable[str]]) -> str:
+    return task.join_names(group[1])
+
+
 @dataclasses.dataclass
 class Chunks(beam.PTransform):
-    """The tallies of refine -> PCollection[str], the tasks that they sum up."""
+    """The tallies of refine -> PCollection[str], the tasks that they sum up, many to an element."""
 
     tallies: list[str]
     staging: str
@@ -223,9 +239,9 @@ class Chunks(beam.PTransform):
         return (
             root
             | "Tallies" >> beam.Create(self.tallies).with_output_types(str)
-            | "ChunksOf" >> beam.FlatMap(chunks_of, self.staging).with_output_types(tuple[str, int])
+            | "ChunksOf" >> beam.FlatMap(_dealt, self.staging).with_output_types(tuple[int, str])
             | "DealChunks" >> beam.GroupByKey()
-            | "Names" >> beam.Keys().with_output_types(str)
+            | "Names" >> beam.Map(_joined).with_output_types(str)
         )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -302,28 +302,29 @@ def rejects_task(index: int) -> str:
     return task.numbered("publish", f"rejects-{index:06d}", index)
 
 
-def _shard_slices(
-    name: str, staging: str, shard_of: dict[int, int]
-) -> Iterator[tuple[int, tuple[int, tuple[str, Slice]]]]:
-    for channel, partition, part in task.need(staging, name).slices:
-        if channel in ("rows", "verdicts") and partition in shard_of:
-            yield shard_of[partition], (partition, (channel, part))
+def _shard_slices(names: str, staging: str, shard_of: dict[int, int]) -> Iterator[tuple[int, tuple[int, bytes]]]:
+    found: dict[int, list[tuple[str, Slice]]] = defaultdict(list)
+    for name in task.split_names(names):
+        for partition, place in task.slices(name, staging, ("rows", "verdicts")):
+            if partition in shard_of:
+                found[partition].append(place)
+    for partition, places in found.items():
+        yield shard_of[partition], (partition, task.pack(places))
 
 
-def _write_shard(
-    group: tuple[int, Iterable[tuple[int, tuple[str, Slice]]]], shards: tuple[Shard, ...], work: WriteShard
-) -> str:
-    index, parts = group
+def _write_shard(group: tuple[int, Iterable[tuple[int, bytes]]], shards: tuple[Shard, ...], work: WriteShard) -> str:
+    index, packed = group
     name = shard_task(index)
+    parts = ((partition, place) for partition, value in packed for place in task.unpack([value]))
     task.run(work.staging, name, lambda segments: work(shards[index], parts))
     return name
 
 
-def _write_rejects(group: tuple[int, Iterable[tuple[str, Slice]]], places: dict[int, int], work: WriteRejects) -> str:
-    partition, parts = group
+def _write_rejects(group: tuple[int, Iterable[bytes]], places: dict[int, int], work: WriteRejects) -> str:
+    partition, packed = group
     index = places[partition]
     name = rejects_task(index)
-    task.run(work.staging, name, lambda segments: work(index, [part for _, part in parts]))
+    task.run(work.staging, name, lambda segments: work(index, [part for _, part in task.unpack(packed)]))
     return name
 
 
@@ -341,7 +342,7 @@ class WriteShards(beam.PTransform):
         return (
             pcoll
             | "SettleRows" >> task.Settle(self.work.staging, ("rows", "verdicts"), self.layout)
-            | "ReadRecords" >> slices.with_output_types(tuple[int, tuple[int, tuple[str, Slice]]])
+            | "ReadRecords" >> slices.with_output_types(tuple[int, tuple[int, bytes]])
             | "GroupSlices" >> beam.GroupByKey()
             | "WriteShard" >> beam.Map(_write_shard, self.shards, self.work).with_output_types(str)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -158,7 +159,38 @@ def slices(name: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple
             yield partition, (channel, part)
 
 
-_SLICES = tuple[int, tuple[str, Slice]]
+# In pipelines, tasks travel by their names, several to an element, one on a line; and slices packed: the slices of many
+# tasks in a partition are one value. A runner takes a kilobyte for each value of a group, whatever its size.
+_PACKED = tuple[int, bytes]
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Tasks as one element."""
+    return "\n".join(sorted(names))
+
+
+def split_names(names: str) -> list[str]:
+    """The tasks of an element."""
+    return names.split("\n")
+
+
+def pack(found: Iterable[tuple[str, Slice]]) -> bytes:
+    """(channel, slice) as one value."""
+    return orjson.dumps([[channel, *part] for channel, part in found])
+
+
+def unpack(values: Iterable[bytes]) -> Iterator[tuple[str, Slice]]:
+    """(channel, slice) of all values of a group."""
+    return ((channel, Slice(*place)) for value in values for channel, *place in orjson.loads(value))
+
+
+def _packed(names: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple[int, bytes]]:
+    found: dict[int, list[tuple[str, Slice]]] = defaultdict(list)
+    for name in split_names(names):
+        for partition, place in slices(name, staging, channels):
+            found[partition].append(place)
+    for partition, places in found.items():
+        yield partition, pack(places)
 
 
 def split_task(channel: str, rounds: int, group: int, bunch: int) -> str:
@@ -166,15 +198,10 @@ def split_task(channel: str, rounds: int, group: int, bunch: int) -> str:
     return numbered(f"split/{channel}-{rounds}", f"{group:06d}-{bunch:06d}", group, bunch)
 
 
-def _bunches(
-    group: tuple[int, Iterable[tuple[str, Slice]]], layout: Layout, rounds: int
-) -> Iterator[tuple[str, list[Slice]]]:
+def _bunches(group: tuple[int, Iterable[bytes]], layout: Layout, rounds: int) -> Iterator[tuple[str, list[Slice]]]:
     """Segments of one group of partitions, by the names of the tasks that split them: runs of about as many bytes."""
     number, members = group
-    parts: dict[str, list[Slice]] = defaultdict(list)
-    for channel, part in members:
-        parts[channel].append(part)
-    for channel, found in parts.items():
+    for channel, found in _by_channel(members).items():
         bunch: list[Slice] = []
         size = count = 0
         for part in in_order(found):
@@ -214,7 +241,8 @@ class Settle(beam.PTransform):
         for rounds in range(1, len(self.layout.strides(self.channels[0]))):
             pcoll = (
                 pcoll
-                | f"ReadRecords{rounds}" >> beam.FlatMap(slices, self.staging, self.channels).with_output_types(_SLICES)
+                | f"ReadRecords{rounds}"
+                >> beam.FlatMap(_packed, self.staging, self.channels).with_output_types(_PACKED)
                 | f"GroupSlices{rounds}" >> beam.GroupByKey()
                 | f"Bunch{rounds}"
                 >> beam.FlatMap(_bunches, self.layout, rounds).with_output_types(tuple[str, list[Slice]])
@@ -224,10 +252,14 @@ class Settle(beam.PTransform):
         return pcoll
 
 
-def _groups(name: str, staging: str, fan_out: int) -> Iterator[tuple[int, str]]:
-    """A task by the groups of partitions whose documents it has brought, or dropped."""
-    for group in sorted({partition // fan_out for _, partition, _, _ in need(staging, name).counts.get("sizes", [])}):
-        yield group, name
+def _groups(names: str, staging: str, fan_out: int) -> Iterator[tuple[int, str]]:
+    """Tasks by the groups of partitions whose documents they have brought, or dropped."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for name in split_names(names):
+        for group in {partition // fan_out for _, partition, *_ in need(staging, name).counts.get("sizes", [])}:
+            found[group].append(name)
+    for group, members in found.items():
+        yield group, join_names(members)
 
 
 def sizes_task(group: int) -> str:
@@ -242,7 +274,7 @@ def _measure(group: tuple[int, Iterable[str]], staging: str, layout: Layout) -> 
         first = number * layout.fan_out
         sums = {channel: [[0, 0] for _ in range(first, min(first + layout.fan_out, layout.partitions))]
                 for channel in ("rows", "verdicts")}  # fmt: skip
-        for member in filter(None, names):
+        for member in itertools.chain.from_iterable(map(split_names, filter(None, names))):
             for channel, partition, documents, size in need(staging, member).counts["sizes"]:
                 if 0 <= partition - first < len(sums[channel]):
                     sums[channel][partition - first][0] += documents
@@ -279,7 +311,7 @@ class MeasurePartitions(beam.PTransform):
 
 @dataclasses.dataclass
 class Regroup(beam.PTransform):
-    """PCollection[str] of finished tasks -> their slices of some channels, grouped by partition.
+    """PCollection[str] of finished tasks -> their slices of some channels, packed, grouped by partition.
 
     This is the shuffle of an exchange: Beam groups references, the data stays where it is. The channels are split into
     the same partitions. With `all`, a partition without slices has a group as well.
@@ -294,21 +326,28 @@ class Regroup(beam.PTransform):
         found = (
             pcoll
             | "Settle" >> Settle(self.staging, self.channels, self.layout)
-            | "ReadRecords" >> beam.FlatMap(slices, self.staging, self.channels).with_output_types(_SLICES)
+            | "ReadRecords" >> beam.FlatMap(_packed, self.staging, self.channels).with_output_types(_PACKED)
         )
         if self.all:
             numbers = range(self.layout.parts(self.channels[0]))
             every = (
                 pcoll.pipeline
                 | "Partitions" >> beam.Create(numbers, reshuffle=False).with_output_types(int)
-                | "NoSlice" >> beam.Map(_without).with_output_types(_SLICES)
+                | "NoSlice" >> beam.Map(_without).with_output_types(_PACKED)
             )
             found = (found, every) | "WithAll" >> beam.Flatten()
         return found | "GroupSlices" >> beam.GroupByKey()
 
 
-def _without(partition: int) -> tuple[int, tuple[str, Slice]]:
-    return partition, ("", Slice("", 0, 0, 0, 0))
+def _without(partition: int) -> tuple[int, bytes]:
+    return partition, pack([])
+
+
+def _by_channel(values: Iterable[bytes]) -> dict[str, list[Slice]]:
+    found: dict[str, list[Slice]] = defaultdict(list)
+    for channel, part in unpack(values):
+        found[channel].append(part)
+    return found
 
 
 @dataclasses.dataclass
@@ -332,12 +371,9 @@ Work = Callable[[int, dict[str, list[Slice]], Segments], dict[str, Any]]
 
 
 def _run_partition(
-    group: tuple[int, Iterable[tuple[str, Slice]]], staging: str, stage: str, needs: str, work: Work, layout: Layout
+    group: tuple[int, Iterable[bytes]], staging: str, stage: str, needs: str, work: Work, layout: Layout
 ) -> str:
-    partition, members = group
-    parts: dict[str, list[Slice]] = defaultdict(list)
-    for channel, part in members:
-        parts[channel].append(part)
+    partition, parts = group[0], _by_channel(group[1])
     name = partition_task(stage, partition)
     run(staging, name, lambda segments: work(partition, parts, segments) if needs in parts else {}, layout)
     report("deduplicate", 1, sum(part.length for found in parts.values() for part in found))
