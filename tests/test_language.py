@@ -170,6 +170,23 @@ FOREIGN = {
 }  # fmt: skip
 
 
+lines_of_words = st.lists(
+    st.lists(st.sampled_from(["abc", "가", "a_b", "x", "# 나"]), max_size=4).map(" ".join), max_size=40
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(documents=st.lists(lines_of_words.map("\n".join), min_size=1, max_size=3))
+def test_prose_stays_inside_its_buffer(documents: list[str]) -> None:
+    """Without compilation, where an index beyond the end is an error: many short lines leave no slack."""
+    data, offsets = string_buffers(pa.array([*documents, "abcdefgh 가\n" * 40], pa.string()))
+    rows = np.arange(len(documents) + 1)
+    plain = kernels.prose.py_func(data, offsets, rows, kernels.byte_table(), 1 << 15)
+    compiled = kernels.prose(data, offsets, rows, kernels.byte_table(), 1 << 15)
+    for mine, theirs in zip(plain, compiled, strict=True):
+        assert mine.tolist() == theirs.tolist()
+
+
 @pytest.mark.parametrize("mark", ["<!--", "<script>", "](", "{/*", "<a ", "`", "&a", "http://"])
 def test_prose_takes_linear_time_whatever_is_never_closed(mark: str) -> None:
     prose("warm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import dataclasses
 import datetime
@@ -10,9 +11,11 @@ import hashlib
 import json
 import lzma
 import os
+import sys
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import apache_beam as beam
 import numpy as np
@@ -30,12 +33,14 @@ from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, Chunk, ChunkCoder
 from schemas.config import Config, Read
 from schemas.work import Columns, InputFile, WorkItem
 from transforms import footer, read_parquet
+from transforms import read as read_module
 from transforms.columns import ColumnsError, guess_columns, peek_columns
 from transforms.decompress import EXTENSIONS, BrokenError, expansion
 from transforms.documents import default_source, parse_dates
 from transforms.read import InputChangedError, ReadDocuments, read_item
 from transforms.read_jsonl import MAX_ROWS
 from transforms.read_parquet import _values
+from transforms.storage import StorageError, open_input
 
 CHUNK = 1 << 20
 ROLES = Columns("text", "id", "url", "source", "license", "published_at", "collected_at")
@@ -597,3 +602,54 @@ def test_a_bad_first_line_is_only_a_reject(tmp_path: Path, first: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(f"{first}\n{json.dumps(ROW)}\n", encoding="utf-8")
     assert make_plan([str(path)], Config()).files[0].columns == Columns("text", "id")
+
+
+def test_ids_that_are_uuids_or_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    ids = [uuid.UUID(int=n << 64 | 0xFFFE) for n in range(3)]
+    table = {"id": pa.array([one.bytes for one in ids[:2]] + [None], pa.uuid()), "text": ["가"] * 3}
+    pq.write_table(pa.table(table), path)
+    chunks = read(whole(path, "parquet", columns=Columns("text", "id")))
+    assert [row["id"] for row in documents(chunks)] == [str(ids[0]), str(ids[1]), "a.parquet:3"]
+    assert rejects(chunks) == []
+    pq.write_table(pa.table({**table, "id": pa.array([one.bytes for one in ids], pa.binary(16))}), path)
+    rows = documents(read(whole(path, "parquet", columns=Columns("text", "id"))))
+    assert [row["id"] for row in rows] == ["a.parquet:1", "a.parquet:2", "a.parquet:3"]
+    assert [base64.b64decode(json.loads(row["metadata"])["id"]) for row in rows] == [one.bytes for one in ids]
+
+
+def test_a_row_group_said_to_be_a_bomb_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.parquet"
+    schema = pa.schema([("text", pa.string())])
+    with pq.ParquetWriter(path, schema, use_dictionary=False, compression="none") as writer:
+        for rows, size in ((10, 100), (2, 60_000), (10, 100)):
+            writer.write_table(pa.table({"text": ["x" * size] * rows}, schema))
+    monkeypatch.setattr(read_parquet, "BOMB_BYTES", 100_000)
+    monkeypatch.setattr(read_parquet, "BOMB_RATIO", 0)
+    chunks = read(whole(path, "parquet", columns=Columns("text")))
+    assert [row["row"] for row in documents(chunks)] == [*range(1, 11), *range(13, 23)]
+    assert rejects(chunks) == [(11, "corrupt")]
+
+
+def test_no_chunk_of_a_changed_file_is_given_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text":"a"}\n' * 10_000)
+    info = os.stat(path)
+    item = whole(path)
+    item = dataclasses.replace(item, file=dataclasses.replace(item.file, version=f"{info.st_size}:{info.st_mtime}"))
+    opened = read_module.open_unchanged
+
+    def swapped(file: InputFile) -> BinaryIO:
+        raw = opened(file)
+        path.write_bytes(b'{"text":"b"}\n' * 10_000)
+        return raw
+
+    monkeypatch.setattr(read_module, "open_unchanged", swapped)
+    with pytest.raises(read_module.InputChangedError):
+        next(read_item(item, Read(), 1 << 12))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file whose reads fail")
+def test_a_disk_that_fails_is_no_fault_of_the_file() -> None:
+    with open_input("/proc/self/mem") as raw, pytest.raises(StorageError, match="/proc/self/mem: cannot be read"):
+        raw.read(10)

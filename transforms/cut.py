@@ -34,8 +34,8 @@ def _item(file: InputFile, k: int, start: int, end: int, first_row: int, size: i
 
 
 def cut(file: InputFile, chunk_bytes: int, whole_bytes: int = 0) -> Cut:
-    """Cuts a file into work items of about `chunk_bytes` of decompressed input; one that has at most `whole_bytes`, or
-    less than two chunks, is one item.
+    """Cuts a file into work items of about `chunk_bytes` of decompressed input, numbered from 1; one that has at most
+    `whole_bytes`, or less than two chunks, is one item, number 0: chunks of the whole and of a part never share a name.
 
     Plain JSON lines and Parquet are given as ranges. All else is one item, the whole file. Raises InputChangedError if
     the file is not what was planned.
@@ -72,7 +72,7 @@ def _ranges(file: InputFile, chunk_bytes: int) -> Cut:
     best = best_row = 0  # the last line end at which it can stop
 
     def add(stop: int) -> None:
-        items.append(_item(file, len(items), start, stop, first_row, stop - start))
+        items.append(_item(file, len(items) + 1, start, stop, first_row, stop - start))
 
     with open_unchanged(file) as raw:
         source = Hashed(raw)
@@ -110,7 +110,7 @@ def _row_groups(file: InputFile, chunk_bytes: int) -> Cut | None:
                     rows += group_rows(part, group, rows)
                     size += max(part.metadata(group).total_byte_size, 0)
                     if size >= chunk_bytes or group + 1 == footer.groups:
-                        items.append(_item(file, len(items), start, group + 1, first_row, size))
+                        items.append(_item(file, len(items) + 1, start, group + 1, first_row, size))
                         start, size, first_row = group + 1, 0, rows
         except BrokenError:
             return None

@@ -165,10 +165,10 @@ def read_item(
                 if item.file.format == "parquet":  # read here and there, so hashed in a pass of its own
                     source = Hashed(raw)
                 digest = source.digest(item.file)
-            elif part.last:
-                check_unchanged(item.file)
+            else:
+                check_unchanged(item.file)  # what is given out is soon staged, and stays when the job goes on
             yield Chunk(item.id, number, part.last, part.rows, part.rejects, digest, part.size)
-        check_unchanged(item.file)  # of all that was read, also by a stripe without the last chunk
+        check_unchanged(item.file)  # also by a stripe without a chunk
 
 
 def _staged(staging: str, item: WorkItem) -> Callable[[int], bool]:

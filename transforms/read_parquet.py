@@ -41,11 +41,11 @@ class _Made:
     def __init__(self, file_size: int) -> None:
         self.bytes = 0
         self._file_size = file_size
-        self._limit = max(BOMB_BYTES, BOMB_RATIO * file_size)
+        self.limit = max(BOMB_BYTES, BOMB_RATIO * file_size)
 
     def bomb(self) -> str:
         """What is wrong, empty if nothing is."""
-        if self.bytes <= self._limit:
+        if self.bytes <= self.limit:
             return ""
         return f"a decompression bomb: {self._file_size} bytes of Parquet are {self.bytes} and more"
 
@@ -108,12 +108,9 @@ class _Group(NamedTuple):
         return self.rows * self.size > _WRITTEN_OUT
 
 
-def _group(part: footer.Part, number: int, before: int, file_size: int) -> _Group:
-    """Raises BrokenError for a number of rows that cannot be, and for what is said to be a bomb."""
-    rows, size = group_rows(part, number, before), max(part.metadata(number).total_byte_size, 0)
-    if size > max(BOMB_BYTES, BOMB_RATIO * file_size):
-        raise BrokenError("corrupt", f"a decompression bomb: row group {number} is said to be {size} bytes")
-    return _Group(number, rows, size)
+def _group(part: footer.Part, number: int, before: int) -> _Group:
+    """Raises BrokenError for a number of rows that cannot be."""
+    return _Group(number, group_rows(part, number, before), max(part.metadata(number).total_byte_size, 0))
 
 
 def _batches(item: WorkItem, raw: BinaryIO, made: _Made) -> Iterator[_Batch]:
@@ -145,7 +142,7 @@ def _part(
     for number in numbers:
         absurd: BrokenError | None = None
         try:
-            run.append(_group(part, number, row + rows, item.file.size))
+            run.append(_group(part, number, row + rows))
             size, rows = size + run[-1].size, rows + run[-1].rows
         except BrokenError as error:
             absurd = error
@@ -171,6 +168,10 @@ def _run(part: footer.Part, raw: BinaryIO, groups: Sequence[_Group], row: int, m
     if not groups:
         return
     size, rows = sum(group.size for group in groups), sum(group.rows for group in groups)
+    if len(groups) == 1 and size > made.limit:
+        cause = f"a decompression bomb: row group {groups[0].number} is said to be {size} bytes"
+        yield None, row, BrokenError("corrupt", cause)
+        return
     length = max(64, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
     done = decoded = made.bytes = 0
     cause = ""
@@ -246,11 +247,23 @@ def _plain(column: pa.Array) -> pa.Array:
     """Without dictionaries and views."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if isinstance(column.type, pa.UuidType):
+        return _uuids(column.storage)
+    if isinstance(column.type, pa.BaseExtensionType):
+        return _plain(column.storage)
     if column.type in (pa.string_view(), pa.large_string()):
         return column.cast(pa.string())
     if pa.types.is_fixed_size_binary(column.type) or column.type in (pa.binary_view(), pa.large_binary()):
         return column.cast(pa.binary())
     return column
+
+
+def _uuids(column: pa.Array) -> pa.Array:
+    """The usual 36 characters of 16 bytes."""
+    there = [value or b"" for value in column.to_pylist()]
+    digits = pa.array([value.hex() for value in there], pa.string())
+    parts = [pc.utf8_slice_codeunits(digits, *bounds) for bounds in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))]
+    return pc.if_else(column.is_valid(), pc.binary_join_element_wise(*parts, "-"), None)
 
 
 def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -359,7 +372,7 @@ def _convert(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) -> t
     """(document rows, rejects) of a batch; row by row where one of them holds what Arrow cannot convert."""
     try:
         return _documents(item, config, batch, row)
-    except ERRORS as error:
+    except (*ERRORS, TypeError, RecursionError) as error:  # the last two are said of what is nested too deeply
         if batch.num_rows == 1:
             return empty(DOCUMENT), reject(item.file, row, "corrupt", f"cannot be converted: {footer.cause(error)}")
     rows = [_convert(item, config, batch.slice(i, 1), row + i) for i in range(batch.num_rows)]
@@ -378,15 +391,18 @@ def _documents(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) ->
         else:
             wrong = given.is_valid().to_numpy(zero_copy_only=False)
     values: dict[str, pa.Array] = {}
+    odd: list[tuple[str, np.ndarray]] = []
     for role in ("id", "url", "source", "license"):
         column = columns.get(getattr(roles, role))
         values[role] = nulls(n)
         if column is None or pa.types.is_nested(column.type) or pa.types.is_boolean(column.type):
             continue  # what names nothing stays in the metadata
         used.add(getattr(roles, role))
-        strings = column.type in (pa.string(), pa.binary())
-        values[role] = _text(column)[0] if strings else column.cast(pa.string())
-    odd: list[tuple[str, np.ndarray]] = []
+        if column.type in (pa.string(), pa.binary()):
+            values[role], strange = _text(column)
+            odd.append((getattr(roles, role), np.flatnonzero(strange)))
+        else:
+            values[role] = column.cast(pa.string())
     for role in ("published_at", "collected_at"):
         column = columns.get(getattr(roles, role))
         values[role] = pa.nulls(n, TIMESTAMP)

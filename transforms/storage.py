@@ -57,6 +57,19 @@ class _Part(io.FileIO):
             return super().write(data)
 
 
+class _Source(io.FileIO):
+    """A local file whose reads fail with a StorageError that names it: a disk's error is no fault of the content."""
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise StorageError(
+                f"{self.name!s}: cannot be read ({error.strerror or error}); mend that. What is finished is kept: "
+                "start the same command again to go on"
+            ) from error
+
+
 # In the environment of launcher and workers: for so many seconds a request that an S3 store fails is sent again.
 RETRY_SECONDS = "MALMUNGCHI_RETRY_SECONDS"
 _RETRY_SECONDS = 30.0
@@ -208,8 +221,10 @@ def join(base: str, *parts: str) -> str:
 
 
 def open_input(uri: str) -> BinaryIO:
-    """The object's raw bytes, seekable, never decompressed."""
+    """The object's raw bytes, seekable, never decompressed. Reads raise StorageError when a disk or a store fails."""
     fs, path = resolve(uri)
+    if is_local(fs):
+        return io.BufferedReader(_Source(path), _RANGE_BYTES >> 4)
     if not uri.startswith(("s3:", "s3a:")):
         return fs.open(path, "rb", compression=None)
     return io.BufferedReader(_Ranges(fs, path, fs.size(path)), _RANGE_BYTES)

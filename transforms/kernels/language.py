@@ -263,11 +263,12 @@ def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tup
             for j in range(token, k):
                 letters[kind] += kinds[out[j]] == _LOWER or kinds[out[j]] == _UPPER
         if kind == 1 or kind == 3:
+            if to > start:  # between tokens only: a line may not grow, since `prose` has no room for more
+                out[to] = 32
+                to += 1
             for j in range(token, k):
                 out[to] = out[j]
                 to += 1
-            out[to] = 32
-            to += 1
     if wide == 0 and code * 3 >= words:
         return start, letters[1] + letters[2], wide
     return to, letters[2], wide
