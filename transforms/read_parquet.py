@@ -146,7 +146,7 @@ def _part(
             size, rows = size + run[-1].size, rows + run[-1].rows
         except BrokenError as error:
             absurd = error
-        alone = run and run[-1].risky
+        alone = run and (run[-1].risky or run[-1].size > made.limit)
         if size < BATCH_BYTES and rows < BATCH_ROWS and number + 1 < numbers.stop and not alone and absurd is None:
             continue
         for groups in [run[:-1], run[-1:]] if alone else [run]:
