@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 from pipelines.memory import give_back
 from schemas.config import Config
@@ -29,6 +30,9 @@ _PARQUET_EXPANSION = 3
 
 # The beginning of a file that tells JSON lines from one JSON document.
 _HEAD = 64 << 10
+
+# Bytes that are read of a file in a store, to look into it: there may be many files.
+_AHEAD = 256 << 10
 
 
 class InputError(ValueError):
@@ -81,11 +85,11 @@ def _said(uri: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         gone = "this symbolic link leads nowhere" if os.path.islink(uri) else "there is no such file"
-        raise InputError(f"{uri}: {gone}") from None
+        raise InputError(f"{storage.shown(uri)}: {gone}") from None
     except PermissionError:
-        raise InputError(f"{uri}: no permission to read it") from None
+        raise InputError(f"{storage.shown(uri)}: no permission to read it") from None
     except OSError as error:
-        raise InputError(f"{uri}: {error.strerror or error}") from error
+        raise InputError(f"{storage.shown(uri)}: {error.strerror or type(error).__name__}") from error
 
 
 def _wild(part: str) -> bool:
@@ -161,9 +165,10 @@ def _expand(pattern: str) -> list[tuple[str, str, dict[str, Any]]]:
         except UnicodeEncodeError:
             name = os.fsencode(place).decode(errors="backslashreplace")
             raise InputError(f"{name}: the name is not valid UTF-8; rename the file") from None
-    root = _root(path) if len(found) > 1 or _wild(path) else path.rpartition("/")[0]
+    bare = {place: urlsplit(place).path if http else place for place in found}  # a query may hold a token
+    root = _root(path) if len(found) > 1 or (_wild(path) and not http) else bare.get(path, path).rpartition("/")[0]
     return [
-        (fs.unstrip_protocol(place) if "://" in pattern else place, place.removeprefix(root).lstrip("/"), info)
+        (fs.unstrip_protocol(place) if "://" in pattern else place, bare[place].removeprefix(root).lstrip("/"), info)
         for place, info in found.items()
     ]
 
@@ -195,14 +200,13 @@ def _look(ordinal: int, found: tuple[str, str, dict[str, Any]], config: Config) 
     uri, name, info = found
     kind = format_of(name)
     if info["size"] is None:
-        raise InputError(f"{uri}: the server does not say how large this file is; download it first")
+        raise InputError(f"{storage.shown(uri)}: the server does not say how large this file is; download it first")
     columns = Columns("text")
-    with _said(uri):
-        with storage.open_input(uri) as file:
-            codec = "none" if kind == "parquet" else codec_of(name, file.read(16))
-            head = _opening(file, codec) if kind == "jsonl" else b""
+    with _said(uri), storage.open_input(uri, _AHEAD) as file:
+        codec = "none" if kind == "parquet" else codec_of(name, file.read(16))
         if kind != "text":
-            names = peek_columns(uri, kind, codec, config.read)
+            head = _opening(file, codec) if kind == "jsonl" else b""
+            names = peek_columns(file, kind, codec, config.read)
             if kind == "jsonl":
                 _check_lines(name, head, names)
             columns = guess_columns(names, config.read, name)
@@ -219,7 +223,7 @@ def make_plan(inputs: Sequence[str], config: Config) -> Plan:
     estimate = sum(
         file.size * (_PARQUET_EXPANSION if file.format == "parquet" else expansion(file.codec)) for file in files
     )
-    return Plan(config, files, estimate, layout(estimate))
+    return Plan(config, files, estimate, layout(estimate, config.shards.target_bytes))
 
 
 def counted(count: int, noun: str) -> str:

@@ -129,8 +129,11 @@ class Layout:
         return tuple(strides)
 
 
-def layout(input_bytes: int, fan_out: int = FAN_OUT, bunch_bytes: int = BUNCH_BYTES) -> Layout:
-    """The layout for about so many bytes of decompressed input."""
+def layout(
+    input_bytes: int, shard_bytes: int = _LARGEST_BYTES, fan_out: int = FAN_OUT, bunch_bytes: int = BUNCH_BYTES
+) -> Layout:
+    """The layout for about so many bytes of decompressed input, of which shards are to have so many: a shard has whole
+    partitions."""
 
     def parts(size: int) -> int:
         return max(1, -(-input_bytes // size))
@@ -139,7 +142,7 @@ def layout(input_bytes: int, fan_out: int = FAN_OUT, bunch_bytes: int = BUNCH_BY
         """Parts of `fine` bytes while these are few, then of `size`, then as many as one round can have, then of
         the largest bytes."""
         few = min(parts(fine), max(_FINE_PARTITIONS, parts(size)))
-        return min(few, max(FAN_OUT, parts(_LARGEST_BYTES)))
+        return min(few, max(FAN_OUT, parts(min(_LARGEST_BYTES, shard_bytes))))
 
     return Layout(
         partitions=grown(_FINE_PARTITION_BYTES, _PARTITION_BYTES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import corpus, s3
+from tests.conftest import ROOT
 from tests.test_build import digests, malmungchi, write
 from tests.test_faults import start, wait_for
 
@@ -73,6 +75,23 @@ def test_the_same_release_as_locally_and_nothing_is_left(buckets: Path, release:
     assert "every checksum" in malmungchi("verify", "s3://releases/plain", env=env).stdout
     assert "stands for" in malmungchi("inspect", "s3://releases/plain", "--duplicates", env=env).stdout
     assert "already" in run("build", "plain", port).stderr
+
+
+def test_what_is_larger_than_100_megabytes_is_one_upload_too(buckets: Path, port: int, tmp_path: Path) -> None:
+    """In a process of its own, whose file system has our settings and no other test's."""
+    script = tmp_path / "upload.py"
+    script.write_text(
+        "from transforms import storage\n"
+        "with storage.create('s3://work/large') as file:\n"
+        "    for _ in range(110):\n"
+        "        file.write(bytes(1 << 20))\n"
+    )
+    faults = s3.Faults()
+    with s3.proxy(port, faults) as watched:
+        subprocess.run([sys.executable, script], env=s3.environment(watched), cwd=ROOT, check=True)
+    assert (buckets / "work" / "large").stat().st_size == 110 << 20
+    assert faults.seen["POST"] == 0
+    (buckets / "work" / "large").unlink()
 
 
 def test_a_second_job_is_refused_while_the_first_lives_and_takes_over_when_it_is_dead(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import http.server
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from hypothesis import strategies as st
 from pipelines import options
 from pipelines.build import Job, OutputError, dry_run
 from pipelines.cli import main
-from pipelines.plan import make_plan
+from pipelines.plan import InputError, make_plan
 from schemas.config import (
     Config,
     ConfigError,
@@ -342,3 +345,19 @@ def test_a_dry_run_tells_of_an_unfinished_job(tmp_path: Path) -> None:
         dry_run(other)
     assert "throws away an unfinished job, finished tasks: refine 1" in dry_run(other, restart=True)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_file_from_the_web_has_no_query_in_its_name_and_no_message_shows_it(tmp_path: Path) -> None:
+    lines = b'{"text": "\xea\xb0\x80"}\n'
+    (tmp_path / "x.jsonl").write_bytes(lines)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}"
+        (file,) = make_plan([f"{place}/x.jsonl?token=SECRET"], Config()).files
+        assert (file.name, file.size, file.format) == ("x.jsonl", len(lines), "jsonl")
+        with pytest.raises(InputError) as error:
+            make_plan([f"{place}/gone.jsonl?token=SECRET"], Config())
+        server.shutdown()
+    assert "SECRET" not in str(error.value)
+    assert f"{place}/gone.jsonl" in str(error.value)

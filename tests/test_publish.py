@@ -34,6 +34,14 @@ def test_shards_are_consecutive_whole_and_never_empty(partitions: list[tuple[int
     assert all(shard.of == len(shards) and shard.partitions for shard in shards)
 
 
+@pytest.mark.parametrize("of", [1, 42, 100_000, 100_001, 1_000_000])
+def test_names_are_in_the_order_of_their_numbers(of: int) -> None:
+    numbers = sorted({0, of // 2, of // 10, of - 1})
+    names = [publish.numbered(number, of) for number in numbers]
+    assert sorted(names) == names
+    assert publish.numbered(0, 42) == "00000-of-00042"
+
+
 def test_shards_aim_at_the_target_and_the_wanted_number() -> None:
     assert len(pack([1 << 20] * 100, [1] * 100, Shards(target_bytes=10 << 20))) == 10
     assert len(pack([4 << 20] * 64, [1] * 64, Shards(target_bytes=16 << 20))) == 16

@@ -533,7 +533,8 @@ def test_columns_are_seen(tmp_path: Path) -> None:
 
     def peek(data: bytes, format: str = "jsonl", codec: str = "none") -> list[str]:
         path.write_bytes(data)
-        return peek_columns(str(path), format, codec, Read())
+        with path.open("rb") as raw:
+            return peek_columns(raw, format, codec, Read())
 
     assert peek(b'\xef\xbb\xbf{"a":1,"b":2}\n[1]\nbroken\n{"c":1}') == ["a", "b", "c"]
     assert peek(gzip.compress(b'{"a":1}\n')[:-3], codec="gzip") == ["a"]
@@ -541,7 +542,8 @@ def test_columns_are_seen(tmp_path: Path) -> None:
     assert peek(b"") == []
     assert peek(b"", "parquet") == []
     pq.write_table(pa.table({"한글": [1], "x": [2]}), path)
-    assert peek_columns(str(path), "parquet", "none", Read()) == ["한글", "x"]
+    with path.open("rb") as raw:
+        assert peek_columns(raw, "parquet", "none", Read()) == ["한글", "x"]
 
 
 # ---- names, and what is refused before anything is read

@@ -60,7 +60,7 @@ def in_one_round(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_the_same_bytes_in_rounds(
     fan_out: int, bunch_bytes: int, source: Path, in_one_round: Path, tmp_path: Path
 ) -> None:
-    how = layout(SIZE, fan_out, bunch_bytes)
+    how = layout(SIZE, fan_out=fan_out, bunch_bytes=bunch_bytes)
     output = release(source, tmp_path / "out", how)
     assert published(output) == published(in_one_round)
     staging = output / "_staging"
@@ -91,7 +91,7 @@ def test_rows_keep_their_order_through_rounds(tmp_path: Path) -> None:
     """Stronger than the same release, which sorts again: a partition is read row by row as after one round."""
     schema = pa.schema([pa.field("n", pa.int64(), nullable=False)])
     source = np.random.default_rng(0)
-    how = dataclasses.replace(layout(SIZE, 3, 512), partitions=40)
+    how = dataclasses.replace(layout(SIZE, fan_out=3, bunch_bytes=512), partitions=40)
     staging, names = str(tmp_path), [f"stage/{number:06d}" for number in range(5)]
     where = source.integers(0, 40, 500)
     for number, name in enumerate(names):
@@ -156,3 +156,11 @@ def test_a_chain_through_many_ranges_is_one_component() -> None:
     roots = np.concatenate([root for _, root in parts])
     assert len(roots) == 19_001
     assert set(roots.tolist()) == {int(chain[:19_001].min())}
+
+
+@pytest.mark.parametrize("shard_bytes", [64 << 20, 256 << 20, 512 << 20, 5 << 30])
+def test_partitions_are_no_larger_than_shards(shard_bytes: int) -> None:
+    for terabytes in (0.001, 0.1, 1, 10):
+        size = int(terabytes * 1e12)
+        partitions = layout(size, shard_bytes).partitions
+        assert partitions == FAN_OUT or size / partitions <= shard_bytes

@@ -32,7 +32,7 @@ def costs(rows: dict[str, float], stored: dict[str, float]) -> benchmarks.Costs:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("how", [layout(1 << 28), layout(1 << 28, 4)])
+@pytest.mark.parametrize("how", [layout(1 << 28), layout(1 << 28, fan_out=4)])
 def test_tasks_and_segments_are_those_of_a_build(how: Layout, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", corpus.rows(1500, 31))
     config = from_mapping({"execution": {"workers": 0, "chunk_bytes": 1 << 15, "keep_staging": True}})

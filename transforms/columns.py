@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from transforms.decompress import BrokenError, Decompressed, open_decompressed
 from transforms.footer import Footer
 from transforms.kernels import jsonl
 from transforms.read_jsonl import Block
-from transforms.storage import open_input
 
 # Names that a role goes by, the most telling first; compared without case, blanks and punctuation.
 GUESSES = {
@@ -72,7 +72,7 @@ def guess_columns(names: Sequence[str], config: Read, file: str) -> Columns:
 _KNOWN = {_plain(name) for names in GUESSES.values() for name in names.split()}
 
 
-def peek_columns(uri: str, format: str, codec: str, config: Read) -> list[str]:
+def peek_columns(raw: BinaryIO, format: str, codec: str, config: Read) -> list[str]:
     """Names of the columns of the file's first rows, in the order they come; none for an empty or unreadable file.
 
     At most PEEK_BYTES are looked at, or the first line where it is longer than that. Lines longer than allowed are
@@ -80,13 +80,13 @@ def peek_columns(uri: str, format: str, codec: str, config: Read) -> list[str]:
     """
     if format == "text":
         return ["text"]
-    with open_input(uri) as raw:
-        if format == "parquet":
-            try:
-                return list(dict.fromkeys(Footer(raw).names))
-            except BrokenError:
-                return []  # the reader will say what is wrong with it
-        block = _head(open_decompressed(raw, codec), config.max_line_bytes)
+    raw.seek(0)
+    if format == "parquet":
+        try:
+            return list(dict.fromkeys(Footer(raw).names))
+        except BrokenError:
+            return []  # the reader will say what is wrong with it
+    block = _head(open_decompressed(raw, codec), config.max_line_bytes)
     names: dict[str, None] = {}
     told = {getattr(config, role) for role in ROLES}
     for name in _names(block, config.max_line_bytes):

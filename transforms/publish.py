@@ -32,6 +32,12 @@ _DICTIONARY = ["source", "license", "language", "language_detector", "file", "st
 _REJECT_ROWS = 1 << 16
 
 
+def numbered(index: int, of: int) -> str:
+    """A file's number among so many, 00000-of-00042: their names are in the order of their numbers."""
+    width = max(5, len(str(of)))
+    return f"{index:0{width}d}-of-{of:0{width}d}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Shard:
     """One shard to write: consecutive partitions of the order of the release."""
@@ -43,7 +49,7 @@ class Shard:
     @property
     def name(self) -> str:
         """As trainers expect it: train-00000-of-00042."""
-        return f"{self.index:05d}-of-{self.of:05d}"
+        return numbered(self.index, self.of)
 
 
 def pack(size: list[int], rows: list[int], config: Shards) -> list[Shard]:
@@ -265,7 +271,7 @@ class WriteRejects:
     of: int
 
     def __call__(self, index: int, parts: Iterable[Slice]) -> dict[str, Any]:
-        path = f"rejects/rejects-{index:05d}-of-{self.of:05d}.parquet"
+        path = f"rejects/rejects-{numbered(index, self.of)}.parquet"
         metadata = {"malmungchi.schema_version": SCHEMA_VERSION, "malmungchi.config_digest": self.config_digest}
         uri = storage.join(self.output, path)
         count = 0

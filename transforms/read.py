@@ -19,7 +19,7 @@ from transforms.decompress import BrokenError, open_decompressed
 from transforms.documents import Part, Rows, assemble, nulls, reject
 from transforms.read_jsonl import read_jsonl
 from transforms.read_parquet import read_parquet
-from transforms.storage import open_input, resolve
+from transforms.storage import open_input, resolve, shown
 
 _PIECE = 1 << 20
 
@@ -45,14 +45,15 @@ def check_unchanged(file: InputFile) -> None:
         info = fs.info(path)
     except FileNotFoundError as error:
         raise InputChangedError(
-            f"{file.name} was there when the job was planned, and is gone ({file.uri}){_TO_DO}"
+            f"{file.name} was there when the job was planned, and is gone ({shown(file.uri)}){_TO_DO}"
         ) from error
     if info["size"] not in (None, file.size):
         raise InputChangedError(
-            f"{file.name} has {info['size']} bytes; when the job was planned it had {file.size} ({file.uri}){_TO_DO}"
+            f"{file.name} has {info['size']} bytes; when the job was planned it had {file.size} ({shown(file.uri)})"
+            + _TO_DO
         )
     if file.version and version_of(info) != file.version:
-        raise InputChangedError(f"{file.name} was written again after the job was planned ({file.uri}){_TO_DO}")
+        raise InputChangedError(f"{file.name} was written again after the job was planned ({shown(file.uri)}){_TO_DO}")
 
 
 _TO_DO = "; put it back as it was, or use --restart to read it as it is now"

@@ -136,8 +136,9 @@ def _s3() -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _filesystem(protocol: str) -> Any:
-    fs = _s3() if protocol in ("s3", "s3a") else fsspec.filesystem(protocol)
+def _filesystem(protocol: str, where: tuple[tuple[str, Any], ...]) -> Any:
+    """`where` says of an address what is not a path: the name node of HDFS, the host of SFTP."""
+    fs = _s3() if protocol in ("s3", "s3a") else fsspec.filesystem(protocol, **dict(where))
     if not is_local(fs) and protocol != "memory":
         for name in _CALLS:
             setattr(fs, name, _explained_call(getattr(fs, name), protocol))
@@ -183,7 +184,8 @@ def resolve(uri: str) -> tuple[Any, str]:
     if "@" in rest.split("/")[0] and scheme not in ("file", "memory"):
         raise ValueError(f"{scheme} address holds credentials; put them in the environment instead")
     try:
-        fs = _filesystem(scheme)
+        kind = fsspec.get_filesystem_class(scheme)
+        fs = _filesystem(scheme, tuple(sorted(kind._get_kwargs_from_urls(uri).items())))
     except ImportError as error:
         raise ValueError(f"{scheme}:// needs a package that is not installed: {error}") from error
     except ValueError as error:
@@ -192,6 +194,7 @@ def resolve(uri: str) -> tuple[Any, str]:
 
 
 _BUFFER_BYTES = 1 << 16
+_PUT_BYTES = 5 << 30  # the largest that S3 takes in one request
 _RANGE_BYTES = 4 << 20
 
 
@@ -210,6 +213,11 @@ def hurried(uri: str, hurry: bool = True) -> Iterator[None]:
         fs.retries = attempts
 
 
+def shown(uri: str) -> str:
+    """An address as it may be said: what stands behind a question mark can be a signature or a token."""
+    return re.sub(r"^(https?://[^?#]*)[?#].*", r"\1?…", uri)
+
+
 def is_local(fs: Any) -> bool:
     """Whether a file system is this machine's own, with renames."""
     return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
@@ -220,14 +228,15 @@ def join(base: str, *parts: str) -> str:
     return posixpath.join(base, *parts)
 
 
-def open_input(uri: str) -> BinaryIO:
-    """The object's raw bytes, seekable, never decompressed. Reads raise StorageError when a disk or a store fails."""
+def open_input(uri: str, ahead: int = _RANGE_BYTES) -> BinaryIO:
+    """The object's raw bytes, seekable, never decompressed; of a store, `ahead` bytes are read at once. Reads raise
+    StorageError when a disk or a store fails."""
     fs, path = resolve(uri)
     if is_local(fs):
         return io.BufferedReader(_Source(path), _RANGE_BYTES >> 4)
     if not uri.startswith(("s3:", "s3a:")):
         return fs.open(path, "rb", compression=None)
-    return io.BufferedReader(_Ranges(fs, path, fs.size(path)), _RANGE_BYTES)
+    return io.BufferedReader(_Ranges(fs, path, fs.size(path)), ahead)
 
 
 def read_range(uri: str, offset: int, length: int) -> bytes:
@@ -275,7 +284,8 @@ def create(uri: str, durable: bool = False) -> Iterator[Any]:
         with tempfile.NamedTemporaryFile(prefix="malmungchi-") as file:
             yield file
             file.flush()
-            fs.put_file(file.name, path)
+            # s3fs would upload what is larger than two of its chunks in parts, which a killed worker leaves behind.
+            fs.put_file(file.name, path, **({"chunksize": _PUT_BYTES} if uri.startswith(("s3:", "s3a:")) else {}))
         return
     folder = os.path.dirname(path)
     part = f"{path}.{uuid.uuid4().hex}.part"
