@@ -37,6 +37,9 @@ REPAIRS = 3
 
 T = TypeVar("T")
 
+# Text in a partition that one task can put in order: Arrow's strings are found by offsets of 31 bits.
+_LARGEST_PARTITION = (1 << 31) - 1
+
 # Below this much input, the start of worker processes costs more than they save.
 _IN_PROCESS_BYTES = 24 << 20
 
@@ -168,7 +171,7 @@ class Job:
         self._reused = self._tasks()
 
     def sweep(self) -> None:
-        """Removes what writers that are dead left half written."""
+        """Removes what writers left half written that are dead, or have nothing to write any more."""
         for folder in ("", *FOLDERS):
             storage.remove_parts(storage.join(self.output, folder))
         for home in self.homes:
@@ -189,21 +192,22 @@ class Job:
 
     # ---- the stages, each of which skips what is done
 
-    def _stage(self, name: str, expected: int, check: Callable[[], T], build: Callable[[Any], Any]) -> T:
-        """What `check` finds; if work is missing, what it finds after a run of the pipeline."""
+    def _stage(self, name: str, expected: int, check: Callable[[bool], T], build: Callable[[Any], Any]) -> T:
+        """What `check` finds; if work is missing, what it finds after a run of the pipeline. It is told whether that is
+        over: then it is worth while to say what is missing."""
         with self.display.stage(name, expected):
             try:
-                return check()
+                return check(False)
             except inventory.IncompleteError:
                 self.run(build)
-                return check()
+                return check(True)
 
     def refine(self) -> inventory.Refined:
         """Runs refine and checks what it left."""
         return self._stage(
             "refine",
             self.plan.input_bytes,
-            lambda: inventory.refined(self.plan, self.staging),
+            lambda over: inventory.refined(self.plan, self.staging, name=over),
             lambda root: refine(root, self.plan, self.staging, self.readers),
         )
 
@@ -212,13 +216,18 @@ class Job:
         return self._stage(
             "deduplicate",
             sum(stages(self.plan).values()),
-            lambda: inventory.deduplicated(self.plan, self.staging, refined.kept),
+            lambda over: inventory.deduplicated(self.plan, self.staging, refined.kept),
             lambda root: deduplicate(root, self.plan, self.staging, refined.tallies),
         )
 
     def publish(self, refined: inventory.Refined, deduplicated: inventory.Deduplicated) -> Manifest:
         """Runs publish, checks all counts, and writes the manifest: from then on the release exists."""
         kept = deduplicated.documents - deduplicated.dropped
+        if (largest := int(deduplicated.bytes.max(initial=0))) > _LARGEST_PARTITION:
+            raise OutputError(
+                f"{human(largest)} of text have come to one partition, which one task must hold: most documents have "
+                "the same id. Name a column that tells them apart (read.id), or one that is not there; use --restart"
+            )
         shards = pack(
             (deduplicated.bytes - deduplicated.dropped_bytes).tolist(), kept.tolist(), self.plan.config.shards
         )
@@ -228,7 +237,7 @@ class Job:
         published = self._stage(
             "publish",
             int((deduplicated.bytes - deduplicated.dropped_bytes).sum()),
-            lambda: inventory.published(self.staging, self.output, shards, rejects),
+            lambda over: inventory.published(self.staging, self.output, shards, rejects),
             lambda root: publish(root, self.plan, self.staging, self.output, refined.tallies, shards, rejects),
         )
         manifest = make_manifest(self.plan, refined, published)
@@ -324,10 +333,18 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
     for file in published.files:
         rows[file.path.split("/")[0]] += file.rows
     found = {"data": kept, "rejects": sum(refined.rejected.values()), "duplicates": sum(published.dropped.values())}
-    if total != kept + sum(reasons.values()) or any(rows[folder] != count for folder, count in found.items()):
+    gone: Counter[str] = Counter()
+    for (_, source), count in published.dropped.items():
+        gone[source] += count
+    whole = Counter(published.sources) + gone == Counter(refined.sources)
+    if (
+        not whole
+        or total != kept + sum(reasons.values())
+        or any(rows[folder] != count for folder, count in found.items())
+    ):
         raise CountError(
-            f"input {total} is not kept {kept} + rejected {sum(reasons.values())}, or the files hold other counts: "
-            f"{dict(rows)}; please report this with the staging area"
+            f"input {total} is not kept {kept} + rejected {sum(reasons.values())}, in all or for a source, or the "
+            f"files hold other counts: {dict(rows)}; please report this with the staging area"
         )
     warnings = [
         f"{count} file(s) break off ({rule}): what stands before is kept, see rejects/"
@@ -395,12 +412,13 @@ def dry_run(job: Job, restart: bool = False) -> str:
 
 
 def _memory(job: Job) -> str:
+    worker_memory = f"up to about {human(job.plan.worker_bytes)} of memory"
     if not engines.is_local(job.arguments):
-        return "each worker takes up to about 700 MB of memory, the launcher 400 MB"
+        return f"each worker takes {worker_memory}, the launcher 400 MB"
     if not job.workers:
-        return "small enough for one process, without workers: up to about 700 MB of memory"
+        return f"small enough for one process, without workers: {worker_memory}"
     each = " each" if job.workers > 1 else ""
-    return f"{counted(job.workers, 'worker process')}, up to about 700 MB of memory{each}, 400 MB for the launcher"
+    return f"{counted(job.workers, 'worker process')}, {worker_memory}{each}, 400 MB for the launcher"
 
 
 def _changed(config: Config) -> str:
@@ -473,6 +491,7 @@ def _run(job: Job, restart: bool, until: str) -> Manifest | None:
                     job.sweep()
             raise
     if manifest is not None:
+        job.sweep()  # workers on a cluster may have been killed without our knowing
         job.end()
     return manifest
 

@@ -48,8 +48,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     for stage, text in (
         ("build", "read, clean and deduplicate text, and publish it as Parquet shards"),
         ("refine", "only the first stage of build: read, normalise, filter, fingerprint"),
-        ("deduplicate", "only the second stage of build: find duplicates"),
-        ("publish", "only the third stage of build: write the release"),
+        ("deduplicate", "build as far as its second stage: find duplicates"),
+        ("publish", "build to its end from what is staged, or from the start: write the release"),
     ):
         command = add(stage, text)
         command.usage = f"malmungchi {stage} --input URL --output URL [settings] [Beam's options]"

@@ -359,16 +359,21 @@ def _wait(client: distributed.Client, futures: list[Any]) -> None:
                 if isinstance(error, distributed.KilledWorker):
                     raise ClusterError(
                         f"the same task has ended {error.allowed_failures + 1} workers, probably for want of memory: "
-                        f"give each at least 1 GB for every thread (dask worker --nthreads 1 --memory-limit …). {KEPT}"
+                        "give each 1 GB for every thread, 2 GB for jobs above 64 GB (dask worker --nthreads 1). " + KEPT
                     )
                 raise error
         if all(future.done() for future in futures):
             return
         try:
-            workers = client.nthreads()
+            workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
         except (OSError, TimeoutError):
             continue  # the next round finds out whether the scheduler is gone
         now = time.monotonic()
-        lonely = None if workers else lonely or now
+        lonely = None if any(worker["status"] == "running" for worker in workers) else lonely or now
         if lonely and now - lonely > LONELY_SECONDS:
-            raise ClusterError(f"all workers of the Dask cluster are gone. {KEPT}")
+            if not workers:
+                raise ClusterError(f"all workers of the Dask cluster are gone. {KEPT}")
+            raise ClusterError(
+                "Dask has paused all workers, since they have used up the memory that it thinks they have: start them "
+                f"with --memory-limit 0, or with a limit of 2 GB for each thread. {KEPT}"
+            )

@@ -172,7 +172,7 @@ def complete(arguments: Sequence[str], workers: int) -> list[str]:
         default("environment_type", "EXTERNAL")
         _side_car(default, found, given)
         default("flink_version", FLINK)
-        default("sdk_worker_parallelism", 0)  # as many as a task manager has slots to use
+        default("sdk_worker_parallelism", 0)  # Beam chooses, by the cores that the task manager sees
         if "job_endpoint" not in given and "flink_submit_uber_jar" not in given:
             found.append("--flink_submit_uber_jar")
         if workers:

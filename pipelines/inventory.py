@@ -45,7 +45,7 @@ def _load(staging: str, names: list[str]) -> Iterator[task.Record | None]:
 @dataclasses.dataclass(frozen=True)
 class Refined:
     """What refine left: the tallies of its chunks, and their sums. `rejected` is (step, rule, language, source) ->
-    count."""
+    count, `sources` are the documents that were kept so far."""
 
     tallies: list[str]
     chunks: int
@@ -54,11 +54,13 @@ class Refined:
     kept: int
     rejected: dict[tuple[str, str, str, str], int]
     languages: dict[str, int]
+    sources: dict[str, int]
     reject_partitions: list[int]
 
 
-def refined(plan: Plan, staging: str) -> Refined:
-    """Raises IncompleteError when a file is not cut, or a work item not staged."""
+def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
+    """Raises IncompleteError when a file is not cut, or a work item not staged. It names some of what is missing, which
+    takes a look at each file's records, if `name` is set."""
     starts = units(plan.files)
     tallies = [tally_task(unit) for unit in range(len(starts) - 1)]
     missing: list[str] = []
@@ -66,10 +68,13 @@ def refined(plan: Plan, staging: str) -> Refined:
     chunks = rows = kept = 0
     rejected: dict[tuple[str, str, str, str], int] = defaultdict(int)
     languages: dict[str, int] = defaultdict(int)
+    sources: dict[str, int] = defaultdict(int)
     reject_partitions: set[int] = set()
     for unit, record in enumerate(_load(staging, tallies)):
         files = plan.files[starts[unit] : starts[unit + 1]]
         if record is None:
+            if not name:
+                raise _missing("refine", [tallies[unit]])
             missing += _unfinished(staging, files, _NAMED - len(missing)) or [tallies[unit]]
             if len(missing) >= _NAMED:
                 break
@@ -84,9 +89,13 @@ def refined(plan: Plan, staging: str) -> Refined:
             rejected[tuple(reason)] += count
         for language, count in counts["languages"].items():
             languages[language] += count
+        for source, count in counts["sources"].items():
+            sources[source] += count
     if missing:
         raise _missing("refine", missing)
-    return Refined(tallies, chunks, rows, inputs, kept, dict(rejected), dict(languages), sorted(reject_partitions))
+    return Refined(
+        tallies, chunks, rows, inputs, kept, dict(rejected), dict(languages), dict(sources), sorted(reject_partitions)
+    )
 
 
 def _unfinished(staging: str, files: list[InputFile], count: int) -> list[str]:

@@ -140,6 +140,7 @@ def tally(staging: str, first: int, end: int) -> dict[str, Any] | None:
     kept = 0
     rejected: Counter[tuple[str, ...]] = Counter()
     languages: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
     reject_partitions: set[int] = set()
     for ordinal in range(first, end):
         cut_ = task.load(staging, cut_task(ordinal))
@@ -157,6 +158,7 @@ def tally(staging: str, first: int, end: int) -> dict[str, Any] | None:
                 kept += counts["kept"]
                 reject_partitions.update(counts["reject_partitions"])
                 languages.update(counts["languages"])
+                sources.update(counts["sources"])
                 for *reason, count in counts["rejected"]:
                     rejected[tuple(reason)] += count
         digests.append(digest)
@@ -166,6 +168,7 @@ def tally(staging: str, first: int, end: int) -> dict[str, Any] | None:
         "kept": kept,
         "rejected": sorted([*reason, count] for reason, count in rejected.items()),
         "languages": dict(sorted(languages.items())),
+        "sources": dict(sorted(sources.items())),
         "reject_partitions": sorted(reject_partitions),
     }
 

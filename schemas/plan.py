@@ -16,6 +16,9 @@ CHUNK_BYTES = 16 << 20
 _LARGE_CHUNK_BYTES = 64 << 20
 _LARGE_INPUT_BYTES = 4 << 40
 
+# From here on there are no more partitions in one round (FAN_OUT), and they grow.
+_LARGE_PARTITIONS_BYTES = 64 << 30
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -31,6 +34,11 @@ class Plan:
         """Bytes of input in a chunk, about: large jobs have larger ones, since each segment of each costs a request."""
         large = self.input_bytes >= _LARGE_INPUT_BYTES
         return self.config.execution.chunk_bytes or (_LARGE_CHUNK_BYTES if large else CHUNK_BYTES)
+
+    @property
+    def worker_bytes(self) -> int:
+        """Memory that a worker takes, about, as measured and simulated; large jobs have large partitions and chunks."""
+        return 2_000_000_000 if self.input_bytes >= _LARGE_PARTITIONS_BYTES else 700_000_000
 
     def to_json(self) -> bytes:
         """As it is kept in the staging area."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
+import re
 import unicodedata
 
 import apache_beam as beam
@@ -21,7 +24,8 @@ def normalize_text(text: pa.StringArray, config: Normalize) -> pa.StringArray:
 
     What goes: Hangul fillers outside old syllables, zero-width and directional marks (joiners inside emoji stay),
     control characters, blanks at line ends, blank lines at the edges. What is replaced: all line ends by a line
-    feed, half-width jamo by compatibility jamo, ㆍ between words by a middle dot. No letter is ever removed.
+    feed, half-width jamo by compatibility jamo, ㆍ between words by a middle dot. No letter is ever removed, and of
+    marks on one letter only what is beyond the thousandth.
     """
     column, suspect = _clean(text, config)
     if suspect.any():
@@ -47,8 +51,23 @@ def _settle(text: pa.StringArray, config: Normalize) -> pa.StringArray:
         before = after
 
 
+# Marks on one letter, one behind the other: more are cut. To put them in order takes time that grows with the square of
+# their number, hours for a text of nothing else; no writing has more than some ten (Unicode's Stream-Safe Text: 30).
+MARKS = 1000
+
+
+@functools.cache
+def _marks() -> re.Pattern[str]:
+    """Finds more than MARKS characters that canonical ordering moves."""
+    found = [cp for cp in range(0x300, 0x20000) if unicodedata.combining(chr(cp))]
+    runs = [[cp for _, cp in run] for _, run in itertools.groupby(enumerate(found), lambda pair: pair[1] - pair[0])]
+    ranges = "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in runs)
+    return re.compile(f"([{ranges}]{{{MARKS}}})[{ranges}]+")
+
+
 def _compose(text: pa.StringArray) -> pa.StringArray:
-    return pa.array([unicodedata.normalize("NFC", value) for value in text.to_pylist()], pa.string())
+    bounded = (_marks().sub(r"\1", value) if len(value) > MARKS else value for value in text.to_pylist())
+    return pa.array([unicodedata.normalize("NFC", value) for value in bounded], pa.string())
 
 
 def normalize(chunk: Chunk, config: Normalize) -> Chunk:

@@ -86,6 +86,9 @@ def stage(
         "digest": chunk.digest,
         "kept": rows.num_rows,
         "rejected": _tally(rejects),
+        "sources": {
+            item["values"]: item["counts"] for item in pc.fill_null(rows["source"], "").value_counts().to_pylist()
+        },
         "languages": {item["values"]: item["counts"] for item in rows["language"].value_counts().to_pylist()},
         "reject_partitions": rejected,
     }
