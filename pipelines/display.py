@@ -22,6 +22,7 @@ from transforms.storage import StorageError
 _LINE_SECONDS = 5.0
 _BAR_SECONDS = 0.25
 _ELSEWHERE_SECONDS = 10.0
+_PATIENCE_SECONDS = 2.0
 
 
 def _progress(name: str, expected: int, seconds: float) -> tuple[int, str]:
@@ -69,7 +70,7 @@ class Display:
             self.seconds[name] = time.monotonic() - start
             stop.set()
             if not self._quiet:
-                thread.join()
+                thread.join(_PATIENCE_SECONDS if self.elsewhere else None)  # it may be waiting for a store
 
     def _lines(self, name: str, expected: int, stop: threading.Event, failed: threading.Event) -> None:
         start = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -22,6 +23,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import build as build_module
+from pipelines import inventory
+from pipelines.plan import make_plan
+from schemas.config import Config
 from schemas.release import LEDGER, PUBLISHED, REJECTS
 from tests import corpus
 from tests.conftest import ROOT
@@ -359,3 +364,32 @@ def test_verify_finds_what_is_off(release: Path, tmp_path: Path) -> None:
     check(3, edit, "is not what")
     check(4, lambda copy: os.truncate(copy / "manifest.json", 100), "cut short")
     check(5, lambda copy: (copy / "manifest.json").unlink(), "no release")
+
+
+def test_more_than_a_task_can_hold_in_one_partition_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "in.jsonl"
+    rows = [{**row, "id": "the same"} for row in corpus.rows(60)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(build_module, "_LARGEST_PARTITION", 10_000)
+    job = build_module.Job(make_plan([str(path)], Config()), str(tmp_path / "out"))
+    with pytest.raises(build_module.OutputError, match=r"most documents have the same id.*read\.id"):
+        build_module.build(job)
+
+
+def test_a_source_that_does_not_add_up_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in corpus.rows(60)))
+    published = inventory.published
+
+    def moved(*arguments: Any) -> inventory.Published:
+        found = published(*arguments)
+        one, other = sorted(found.sources)[:2]
+        return dataclasses.replace(
+            found, sources={**found.sources, one: found.sources[one] - 1, other: found.sources[other] + 1}
+        )
+
+    monkeypatch.setattr(inventory, "published", moved)
+    job = build_module.Job(make_plan([str(path)], Config()), str(tmp_path / "out"))
+    with pytest.raises(build_module.CountError, match="for a source"):
+        build_module.build(job)
+    assert not (tmp_path / "out" / "manifest.json").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.config import Normalize
 from tests.conftest import chunk_of
 from transforms.kernels import normalize as kernel
-from transforms.normalize import normalize, normalize_text
+from transforms.normalize import MARKS, normalize, normalize_text
 
 
 def clean(text: str, **settings: bool) -> str:
@@ -170,3 +171,15 @@ def test_a_document_of_which_nothing_is_left_is_rejected() -> None:
     assert chunk.rejects.select(["row", "step", "rule"]).to_pylist() == [
         {"row": 2, "step": "normalize", "rule": "empty"}
     ]
+
+
+def test_marks_without_end_cost_no_time_without_end() -> None:
+    """Canonical ordering takes time that grows with the square of a run of marks."""
+    few, many = "가" + "\u0301\u0323" * (MARKS // 2), "나" + "\u0323\u0301" * 1_000_000
+    started = time.process_time()
+    once = normalize_text(pa.array([few, many, f"{many} 다 {few}"], pa.string()), Normalize())
+    assert time.process_time() - started < 10
+    assert once[0].as_py() == unicodedata.normalize("NFC", few)
+    assert once[1].as_py() == unicodedata.normalize("NFC", "나" + "\u0323\u0301" * (MARKS // 2))
+    assert once[2].as_py() == f"{once[1]} 다 {once[0]}"
+    assert normalize_text(once, Normalize()) == once
