@@ -21,9 +21,11 @@ from apache_beam.runners.worker import sdk_worker_main  # noqa: F401 (workers ne
 from pipelines.memory import give_back, keep_heap
 from pipelines.preload import preload
 from transforms import progress
+from transforms.language import load_detector
 
 os.environ.pop(progress.FOLDER, None)  # what is loaded here is nobody's progress
 keep_heap()
 preload()
+load_detector()
 gc.collect()
 give_back()

@@ -73,6 +73,11 @@ def _ask(sample: str) -> tuple[str, float]:
     return best.lang, float(best.prob)
 
 
+def load_detector() -> None:
+    """Loads langdetect and its profiles now and not at the first question, in each worker."""
+    _ask("미리 불러 둡니다")
+
+
 def _shares(hangul: np.ndarray, letters: np.ndarray) -> np.ndarray:
     return hangul / np.maximum(letters, 1)
 
