@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -175,13 +176,13 @@ def split_names(names: str) -> list[str]:
 
 
 def pack(found: Iterable[tuple[str, Slice]]) -> bytes:
-    """(channel, slice) as one value."""
-    return orjson.dumps([[channel, *part] for channel, part in found])
+    """(channel, slice) as one value: a third of it is the same names again and again."""
+    return zlib.compress(orjson.dumps([[channel, *part] for channel, part in found]), 1)
 
 
 def unpack(values: Iterable[bytes]) -> Iterator[tuple[str, Slice]]:
     """(channel, slice) of all values of a group."""
-    return ((channel, Slice(*place)) for value in values for channel, *place in orjson.loads(value))
+    return ((channel, Slice(*place)) for value in values for channel, *place in orjson.loads(zlib.decompress(value)))
 
 
 def _packed(names: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple[int, bytes]]:
