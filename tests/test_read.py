@@ -324,6 +324,14 @@ def test_parquet_text_of_another_type(tmp_path: Path, column: list[Any]) -> None
     assert rejects(read(whole(path, "parquet"))) == [(1, "no_text"), (2, "no_text")]
 
 
+def test_parquet_nanoseconds_are_what_they_are_whether_there_is_pandas_or_not() -> None:
+    stamps = pa.array([1_600_000_000_123_456_000, 1_600_000_000_123_456_789, None], pa.timestamp("ns"))
+    whole_micro = datetime.datetime(2020, 9, 13, 12, 26, 40, 123456)
+    found = _values(stamps)
+    assert found == [whole_micro, "2020-09-13 12:26:40.123456789", None]
+    assert type(found[0]) is datetime.datetime
+
+
 def test_parquet_invalid_utf8_under_a_string_column(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     bad = pa.array([b"a", b"\xff\xfe", b"b"], pa.binary()).cast(pa.string(), safe=False)

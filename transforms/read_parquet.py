@@ -172,7 +172,7 @@ def _run(part: footer.Part, raw: BinaryIO, groups: Sequence[_Group], row: int, m
         cause = f"a decompression bomb: row group {groups[0].number} is said to be {size} bytes"
         yield None, row, BrokenError("corrupt", cause)
         return
-    length = max(64, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
+    length = max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
     done = decoded = made.bytes = 0
     cause = ""
     try:
@@ -350,6 +350,11 @@ def _value(value: pa.Scalar) -> Any:
 
 
 def _values(column: pa.Array) -> list[Any]:
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # what Arrow makes of it depends on pandas
+        micro = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+        exact = pc.fill_null(pc.equal(micro.cast(column.type), column), True).to_pylist()
+        texts = column.cast(pa.string()).to_pylist()
+        return [value if same else text for value, same, text in zip(micro.to_pylist(), exact, texts, strict=True)]
     try:
         return column.to_pylist()
     except (ValueError, OverflowError, ArithmeticError):  # by value, so that the others are what they always are
