@@ -320,8 +320,8 @@ def test_a_dry_run_tells_the_settings_that_were_changed(tmp_path: Path) -> None:
         assert words in said
     said = dry_run(a_job(tmp_path, "--workers", "2", "--language-korean-share", "0.4", "--deduplicate-prefer", "id"))
     assert "defaults but for language.korean_share = 0.4, deduplicate.prefer = ['id'], execution.workers = 2" in said
-    assert "2 worker processes, up to about 700 MB of memory each" in said
-    assert "1 worker process, up to about 700 MB of memory, " in dry_run(a_job(tmp_path, "--workers", "1"))
+    assert "2 worker processes, up to about 700.0 MB of memory each" in said
+    assert "1 worker process, up to about 700.0 MB of memory, " in dry_run(a_job(tmp_path, "--workers", "1"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
