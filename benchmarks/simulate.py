@@ -138,9 +138,9 @@ def _groups(rows: float, groups: float) -> float:
 
 def _passes(plan: Plan, workers: int) -> float:
     """How often a byte of the input is read: once by each stripe of its file."""
-    share, chunk = shares(plan, workers), plan.chunk_bytes
-    items = [item for file in plan.files for item in cut(file, chunk, share.bytes).items]
-    passed = sum(item.bytes * len(stripes(item, max(share.bytes, chunk), share.most)) for item in items)
+    share = shares(plan, workers)
+    items = [item for file in plan.files for item in cut(file, plan.chunk_bytes, share.bytes).items]
+    passed = sum(item.bytes * len(stripes(item, share.bytes, share.most)) for item in items)
     return passed / max(1, sum(item.bytes for item in items))
 
 

@@ -51,7 +51,8 @@ class Shares:
 def shares(plan: Plan, workers: int) -> Shares:
     """For so many workers, 0 for nobody knows how many: the more items each has, the less it matters that they are not
     of one size; and the fewer, the less is read twice."""
-    return Shares(plan.input_bytes // (_ITEMS_EACH * (workers or _WORKERS)), workers or _WORKERS)
+    workers = workers or _WORKERS
+    return Shares(max(plan.input_bytes // (_ITEMS_EACH * workers), plan.chunk_bytes), workers)
 
 
 def _cut(
@@ -64,7 +65,7 @@ def _cut(
             counts = {"items": [dataclasses.asdict(item) for item in made.items], "digest": made.digest}
             record = task.finish(staging, cut_task(file.ordinal), [], counts)
         for number, item in enumerate(items_of(record)):
-            for part in stripes(item, max(share.bytes, chunk_bytes), share.most):
+            for part in stripes(item, share.bytes, share.most):
                 yield file.ordinal << 32 | number << 8 | part.stripe, part
 
 

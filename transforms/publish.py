@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -24,6 +24,7 @@ from schemas.work import Slice
 from transforms import storage, task
 from transforms.exchange import read_batches, read_slices
 from transforms.progress import report
+from transforms.stage import count_values
 
 # Columns of few values; the others would only pay for a dictionary that is then given up.
 _DICTIONARY = ["source", "license", "language", "language_detector", "file", "step", "rule", "threshold"]
@@ -180,11 +181,6 @@ def _hex(column: pa.ChunkedArray) -> pa.Array:
     return pa.StringArray.from_buffers(len(column), pa.py_buffer(offsets), pa.py_buffer(digits.encode()))
 
 
-def _count_by_source(column: pa.ChunkedArray) -> dict[str, int]:
-    counted = pc.fill_null(column, "").value_counts().to_pylist()
-    return {item["values"]: item["counts"] for item in counted}
-
-
 def _reasons(ledger: pa.Table) -> dict[tuple[str, str], int]:
     """Documents dropped, by rule and source ("" for none)."""
     counted = ledger.select(["rule", "source"]).group_by(["rule", "source"]).aggregate([([], "count_all")])
@@ -241,7 +237,7 @@ class WriteShard:
                 kept += published.num_rows
                 clashes += _clashes(published["id"])
                 text_bytes += int(size.sum())
-                sources.update(_count_by_source(published["source"]))
+                sources.update(count_values(published["source"]))
                 first = first or published["id"][0].as_py()
                 last = published["id"][-1].as_py()
         files = [File(data, kept, sink.bytes, sink.sha256.hexdigest(), text_bytes, first, last)]
@@ -309,13 +305,9 @@ def rejects_task(index: int) -> str:
 
 
 def _shard_slices(names: str, staging: str, shard_of: dict[int, int]) -> Iterator[tuple[int, tuple[int, bytes]]]:
-    found: dict[int, list[tuple[str, Slice]]] = defaultdict(list)
-    for name in task.split_names(names):
-        for partition, place in task.slices(name, staging, ("rows", "verdicts")):
-            if partition in shard_of:
-                found[partition].append(place)
-    for partition, places in found.items():
-        yield shard_of[partition], (partition, task.pack(places))
+    for partition, value in task.packed(names, staging, ("rows", "verdicts")):
+        if partition in shard_of:
+            yield shard_of[partition], (partition, value)
 
 
 def _write_shard(group: tuple[int, Iterable[tuple[int, bytes]]], shards: tuple[Shard, ...], work: WriteShard) -> str:

@@ -130,6 +130,11 @@ def _read_text(item: WorkItem, config: Read, source: Hashed) -> Iterator[Part]:
     yield Part(*assemble(rows, config), True, size)
 
 
+def _only(parts: Iterator[Part], mine: Callable[[int], bool]) -> Iterator[Part | None]:
+    """None for each part whose number is not `mine`."""
+    return (part if mine(number) else None for number, part in enumerate(parts))
+
+
 def read_item(
     item: WorkItem, config: Read, chunk_bytes: int, done: Callable[[int], bool] = lambda number: False
 ) -> Iterator[Chunk]:
@@ -151,15 +156,15 @@ def read_item(
         source = Hashed(raw)
         parts: Iterator[Part | None]
         if item.file.format == "parquet":
-            parts = read_parquet(item, config, chunk_bytes, raw)
+            parts = _only(read_parquet(item, config, chunk_bytes, raw), mine)
         elif item.file.format == "text":
-            parts = _read_text(item, config, source)
+            parts = _only(_read_text(item, config, source), mine)
         else:
             source = Hashed(raw, item.start, item.end)
             stream = open_decompressed(cast(BinaryIO, source), item.file.codec)
             parts = read_jsonl(item, config, chunk_bytes, stream, mine)
         for number, part in enumerate(parts):
-            if part is None or not mine(number):
+            if part is None:
                 continue
             digest = ""
             if part.last and item.whole:

@@ -58,6 +58,11 @@ def _tally(rejects: pa.RecordBatch) -> list[list[Any]]:
     return sorted([list(row.values()) for row in counted.to_pylist()])
 
 
+def count_values(column: pa.Array | pa.ChunkedArray) -> dict[str, int]:
+    """How often each string occurs in a column; "" stands for nothing."""
+    return {item["values"]: item["counts"] for item in pc.fill_null(column, "").value_counts().to_pylist()}
+
+
 def stage(
     chunk: Chunk, segments: Segments, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate
 ) -> dict[str, Any]:
@@ -86,10 +91,8 @@ def stage(
         "digest": chunk.digest,
         "kept": rows.num_rows,
         "rejected": _tally(rejects),
-        "sources": {
-            item["values"]: item["counts"] for item in pc.fill_null(rows["source"], "").value_counts().to_pylist()
-        },
-        "languages": {item["values"]: item["counts"] for item in rows["language"].value_counts().to_pylist()},
+        "sources": count_values(rows["source"]),
+        "languages": count_values(rows["language"]),
         "reject_partitions": rejected,
     }
 

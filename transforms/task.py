@@ -132,14 +132,13 @@ def undo(staging: str, uri: str) -> str:
     stage = uri.split("/")[0]
     task = uri.removesuffix(".arrow")
     storage.remove(record_uri(staging, task))
-    if stage in ("cut", "refine"):
+    if stage == "refine":
         storage.remove(storage.join(staging, REFINED))
-    if stage != "cut":  # which has a record only
-        storage.remove(storage.join(staging, uri))
-        found = set(storage.names(storage.join(staging, folder)))
-        for other in found:
-            if other.endswith(".json") and other.removesuffix(".json") + ".arrow" not in found:
-                storage.remove(storage.join(staging, folder, other))
+    storage.remove(storage.join(staging, uri))
+    found = set(storage.names(storage.join(staging, folder)))
+    for other in found:
+        if other.endswith(".json") and other.removesuffix(".json") + ".arrow" not in found:
+            storage.remove(storage.join(staging, folder, other))
     return task
 
 
@@ -185,7 +184,8 @@ def unpack(values: Iterable[bytes]) -> Iterator[tuple[str, Slice]]:
     return ((channel, Slice(*place)) for value in values for channel, *place in orjson.loads(zlib.decompress(value)))
 
 
-def _packed(names: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple[int, bytes]]:
+def packed(names: str, staging: str, channels: tuple[str, ...]) -> Iterator[tuple[int, bytes]]:
+    """(partition, the slices of some channels that the tasks of an element left there)."""
     found: dict[int, list[tuple[str, Slice]]] = defaultdict(list)
     for name in split_names(names):
         for partition, place in slices(name, staging, channels):
@@ -242,8 +242,7 @@ class Settle(beam.PTransform):
         for rounds in range(1, len(self.layout.strides(self.channels[0]))):
             pcoll = (
                 pcoll
-                | f"ReadRecords{rounds}"
-                >> beam.FlatMap(_packed, self.staging, self.channels).with_output_types(_PACKED)
+                | f"ReadRecords{rounds}" >> beam.FlatMap(packed, self.staging, self.channels).with_output_types(_PACKED)
                 | f"GroupSlices{rounds}" >> beam.GroupByKey()
                 | f"Bunch{rounds}"
                 >> beam.FlatMap(_bunches, self.layout, rounds).with_output_types(tuple[str, list[Slice]])
@@ -327,7 +326,7 @@ class Regroup(beam.PTransform):
         found = (
             pcoll
             | "Settle" >> Settle(self.staging, self.channels, self.layout)
-            | "ReadRecords" >> beam.FlatMap(_packed, self.staging, self.channels).with_output_types(_PACKED)
+            | "ReadRecords" >> beam.FlatMap(packed, self.staging, self.channels).with_output_types(_PACKED)
         )
         if self.all:
             numbers = range(self.layout.parts(self.channels[0]))
