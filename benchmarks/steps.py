@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.corpus import CORPUS, decompressed
-from pipelines import worker
+from pipelines import forks
 from pipelines.memory import keep_heap
 from pipelines.plan import make_plan
 from schemas.chunk import Chunk
@@ -194,10 +194,10 @@ def side_by_side(
 ) -> list[dict[str, Any]]:
     """What as many processes find at once as there are workers, forked as those are; each has a folder of its own, the
     last argument. So each has the share of the machine that a worker has."""
-    worker.prepare()
-    results, barrier = worker._CONTEXT.Queue(), worker._CONTEXT.Barrier(workers)
+    forks.prepare()
+    results, barrier = forks.CONTEXT.Queue(), forks.CONTEXT.Barrier(workers)
     running = [
-        worker._CONTEXT.Process(target=_put, args=(work, (*arguments, f"{folder}/{number}"), barrier, results))
+        forks.CONTEXT.Process(target=_put, args=(work, (*arguments, f"{folder}/{number}"), barrier, results))
         for number in range(workers)
     ]
     for process in running:

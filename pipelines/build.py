@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pipelines import engines, inventory, lock, runner, scratch, stop, worker
+from pipelines import engines, forks, inventory, lock, runner, scratch, stop
 from pipelines.card import card
 from pipelines.deduplicate import deduplicate, stages
+from pipelines.discover import InputError
 from pipelines.display import Display
-from pipelines.plan import InputError, counted, human
+from pipelines.plan import counted, human
 from pipelines.publish import publish
 from pipelines.refine import chunks_of, refine
 from schemas.config import Config
@@ -39,9 +40,6 @@ T = TypeVar("T")
 
 # Text in a partition that one task can put in order: Arrow's strings are found by offsets of 31 bits.
 _LARGEST_PARTITION = (1 << 31) - 1
-
-# Below this much input, the start of worker processes costs more than they save.
-_IN_PROCESS_BYTES = 24 << 20
 
 _PACKAGES = ("malmungchi", "apache-beam", "pyarrow", "numpy", "numba", "langdetect", "datasketch")
 
@@ -75,7 +73,7 @@ class Job:
     def workers(self) -> int:
         """Local worker processes; 0 for none but this one."""
         asked = self.plan.config.execution.workers
-        if asked or self.plan.input_bytes <= _IN_PROCESS_BYTES:
+        if asked or self.plan.input_bytes <= forks.IN_PROCESS_BYTES:
             return asked
         return os.cpu_count() or 1
 
@@ -475,7 +473,7 @@ def _already(job: Job) -> str:
 def _run(job: Job, restart: bool, until: str) -> Manifest | None:
     """Runs a job of which the locks are held."""
     if job.workers and engines.is_local(job.arguments):
-        worker.prepare()
+        forks.prepare()
     manifest = job.examine(restart)  # what was seen before may have changed until the locks were held
     if manifest is not None:
         job.display.say(_already(job))

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipelines import scratch, stop
 from pipelines.logs import quiet
+from pipelines.memory import loading
 from schemas.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from pipelines.discover import Found
 
 EXAMPLES = """examples:
   malmungchi build --input 'crawl/*.jsonl.zst' --input books.parquet --output release/
@@ -86,15 +92,27 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
 
 def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config) -> int:
-    from pipelines import engines
-    from pipelines.build import Job, build, dry_run
-    from pipelines.display import Display
-    from pipelines.plan import make_plan
+    from pipelines import engines, forks
+    from pipelines.discover import discover
 
     beam = engines.complete(beam, config.execution.workers)
-    plan = make_plan(arguments.input, config)
+    found = discover(arguments.input)
+    large = sum(info["size"] or 0 for *_, info in found) > forks.IN_PROCESS_BYTES
+    with scratch.used():
+        if engines.is_local(beam) and (config.execution.workers or large) and not arguments.dry_run:
+            forks.prepare()  # before all else that takes time
+        return _job(arguments, beam, config, found)
+
+
+def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: list[Found]) -> int:
+    with loading():
+        from pipelines import engines
+        from pipelines.build import Job, build, dry_run
+        from pipelines.display import Display
+        from pipelines.plan import look_into
+
     display = Display(arguments.quiet)
-    job = Job(plan, arguments.output.rstrip("/"), beam, display)
+    job = Job(look_into(found, config), arguments.output.rstrip("/"), beam, display)
     places = {"--input": arguments.input, "--output": [job.output], "--staging": [job.staging]}
     engines.check(beam, places, config.execution.shared_paths)
     if arguments.dry_run:
@@ -106,6 +124,7 @@ def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config)
     manifest = build(job, arguments.restart, until)
     if manifest is not None:
         display.finish(manifest, job.output, job.reused)
+    gc.freeze()  # Python would go through all that the pipelines have left before it ends
     return 0
 
 

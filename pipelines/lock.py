@@ -17,16 +17,14 @@ import contextlib
 import dataclasses
 import os
 import socket
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
 
 import orjson
-import psutil
 
-from pipelines import scratch, stop
+from pipelines import alive, stop
 from transforms import storage
 
 NAME = "lock.json"
@@ -43,7 +41,7 @@ class LockedError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-    """Who holds a lock. `host` names machine, boot and process namespace, `birth` when the process began there."""
+    """Who holds a lock; `host` and `birth` as in `alive`."""
 
     id: str
     name: str
@@ -51,25 +49,6 @@ class Owner:
     pid: int
     birth: str
     beat: float
-    scratch: str
-
-
-def _host() -> str:
-    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
-        return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
-    return f"{socket.gethostname()}/{psutil.boot_time():.0f}"
-
-
-def _birth(pid: int) -> str:
-    """When a process of this machine began, in a form that tells it from a later one of its number; "" if dead."""
-    with contextlib.suppress(psutil.Error, OSError):
-        if psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-            return ""
-        if sys.platform == "linux":  # ticks since boot, which no change of the clock moves
-            with open(f"/proc/{pid}/stat") as file:
-                return file.read().rpartition(")")[2].split()[19]
-        return f"{psutil.Process(pid).create_time():.1f}"
-    return ""
 
 
 def _read(uri: str) -> Owner | None:
@@ -79,7 +58,7 @@ def _read(uri: str) -> Owner | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        return Owner("", "an unknown job", "", 0, "", 0.0, "")
+        return Owner("", "an unknown job", "", 0, "", 0.0)
 
 
 class Lock:
@@ -92,8 +71,8 @@ class Lock:
         self._uris = [storage.join(folder, NAME) for folder in sorted(set(folders))]
         self._say = say
         self._me = Owner(
-            uuid.uuid4().hex, f"process {os.getpid()} on {socket.gethostname()}", _host(), os.getpid(),
-            _birth(os.getpid()), 0.0, scratch.folder(),
+            uuid.uuid4().hex, f"process {os.getpid()} on {socket.gethostname()}", alive.host(), os.getpid(),
+            alive.birth(os.getpid()), 0.0,
         )  # fmt: skip
         self._held: list[str] = []
         self._end = threading.Event()
@@ -105,7 +84,7 @@ class Lock:
 
     def _alive(self, owner: Owner, uri: str) -> bool:
         if owner.host == self._me.host:
-            return bool(owner.birth) and _birth(owner.pid) == owner.birth
+            return bool(owner.birth) and alive.birth(owner.pid) == owner.birth
         if abs(time.time() - owner.beat) < DEAD_SECONDS:
             return True
         # Its clock and ours may differ: only what is seen counts.
@@ -129,8 +108,6 @@ class Lock:
                 raise self._locked(owner, uri)
             if owner is not None:
                 self._say(f"taking over from {owner.name}, which is dead")
-                if owner.host == self._me.host:
-                    scratch.sweep(owner.scratch)
             self._held.append(uri)
             storage.write_bytes(uri, self._now())
         time.sleep(SETTLE_SECONDS)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import sys
+from collections.abc import Iterator
 
 import psutil
-import pyarrow as pa
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's mallopt
 
@@ -19,6 +20,21 @@ def available() -> int:
         with contextlib.suppress(OSError, ValueError), open(file) as limit:  # "max" where there is none
             total = min(total, int(limit.read()))
     return total
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """For imports and what else is loaded to stay, without the garbage collector.
+
+    It would look at all of it again and again, which takes as long as the loading (measured), and later in each
+    worker, where looking at a page that is shared with the parent copies it.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def give_back() -> None:
@@ -36,6 +52,8 @@ def keep_heap() -> None:
     zeroed anew each time, which takes a sixth of a worker's time (measured on the way from read to stage). What is
     larger than any part of a chunk, as in the windows of verification, would tear the heap: it comes and goes.
     """
+    import pyarrow as pa  # not by the launcher, which needs this module before anything else
+
     pa.set_cpu_count(1)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

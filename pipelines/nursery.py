@@ -6,7 +6,6 @@ No thread may be left running here, since a fork would not copy it.
 # ruff: noqa: E402 (what is imported first decides what Beam logs when it is)
 from __future__ import annotations
 
-import gc
 import os
 
 from pipelines import stop
@@ -16,16 +15,17 @@ stop.ignore()  # the launcher decides when a job stops
 stop.die_with_parent()  # multiprocessing's own way waits for the workers, and they for the launcher
 quiet()  # before Beam is imported
 
-from apache_beam.runners.worker import sdk_worker_main  # noqa: F401 (workers need it)
+from pipelines.memory import give_back, keep_heap, loading
 
-from pipelines.memory import give_back, keep_heap
-from pipelines.preload import preload
-from transforms import progress
-from transforms.language import load_detector
+with loading():
+    from apache_beam.runners.worker import sdk_worker_main  # noqa: F401 (workers need it)
 
-os.environ.pop(progress.FOLDER, None)  # what is loaded here is nobody's progress
-keep_heap()
-preload()
-load_detector()
-gc.collect()
+    from pipelines.preload import preload
+    from transforms import progress
+    from transforms.language import load_detector
+
+    os.environ.pop(progress.FOLDER, None)  # what is loaded here is nobody's progress
+    keep_heap()
+    preload()
+    load_detector()
 give_back()

@@ -26,7 +26,7 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner
 
-from pipelines import engines, stop, worker
+from pipelines import engines, forks, stop, worker
 from pipelines.logs import TRACEBACK
 from transforms import progress
 from transforms.exchange import DamagedError, damaged
@@ -73,7 +73,7 @@ def run(
                 raise
         return
     if workers:
-        worker.prepare()
+        forks.prepare()
         options.view_as(DirectOptions).direct_num_workers = workers
     provision = fn_runner.ExtendedProvisionInfo(
         beam_provision_api_pb2.ProvisionInfo(

@@ -1,51 +1,69 @@
-"""The folder for the temporary files of this process and its workers, so that whatever a kill leaves can be found."""
+"""The folder for the temporary files of this process and its workers. Its name says whose it is, so that whatever a
+kill leaves is found, and removed, by the next job on this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import multiprocessing.util
 import os
 import re
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 
+from pipelines import alive
 from transforms import progress
 
-_NAME = re.compile(r"malmungchi-[0-9a-f]{8}")
+
+@functools.cache
+def _ours() -> str:
+    """How the names of all folders of this machine begin."""
+    return f"malmungchi-{hashlib.sha256(alive.host().encode()).hexdigest()[:16]}-"
+
+
+def _name(pid: int) -> str:
+    """The name of a process's folder; one that no folder has if it is dead."""
+    return f"{_ours()}{pid}-{alive.birth(pid)}"
 
 
 @functools.cache
 def folder() -> str:
-    """Its path, which is known before it is made: the job's lock holds it, for those who clean up after us."""
-    return os.path.join(tempfile.gettempdir(), f"malmungchi-{uuid.uuid4().hex[:8]}")
+    """The path of this process's folder."""
+    return os.path.join(tempfile.gettempdir(), _name(os.getpid()))
 
 
 @contextlib.contextmanager
 def used() -> Iterator[None]:
     """Makes the folder, and turns all temporary files of this process and of its children to it.
 
-    It stays until the process ends, since multiprocessing keeps its sockets there.
+    It stays until the process ends, since multiprocessing keeps its sockets there. May be used within itself.
     """
     path = folder()
+    if tempfile.tempdir == path:
+        yield
+        return
     if not os.path.isdir(path):
+        _sweep(os.path.dirname(path))
         os.makedirs(path)
         # After multiprocessing has removed its own folder in there, which it does at -100 and insists on.
         multiprocessing.util.Finalize(None, remove, exitpriority=-200)
     reports = os.path.join(path, "progress")
     shutil.rmtree(reports, ignore_errors=True)
     os.makedirs(reports)
-    before = os.environ.get("TMPDIR"), tempfile.tempdir
-    tempfile.tempdir = os.environ["TMPDIR"] = path
-    os.environ[progress.FOLDER] = reports
+    new = {"TMPDIR": path, progress.FOLDER: reports}
+    before = {name: os.environ.get(name) for name in new}, tempfile.tempdir
+    os.environ.update(new)
+    tempfile.tempdir = path
     try:
         yield
     finally:
-        del os.environ[progress.FOLDER], os.environ["TMPDIR"]
-        if before[0] is not None:
-            os.environ["TMPDIR"] = before[0]
+        for name, value in before[0].items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
         tempfile.tempdir = before[1]
 
 
@@ -54,7 +72,10 @@ def remove() -> None:
     shutil.rmtree(folder(), ignore_errors=True)
 
 
-def sweep(path: str) -> None:
-    """Removes the folder of a process that is dead."""
-    if _NAME.fullmatch(os.path.basename(path)):
-        shutil.rmtree(path, ignore_errors=True)
+def _sweep(place: str) -> None:
+    """Removes the folders of processes of this machine that are dead."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(place):
+            found = re.fullmatch(re.escape(_ours()) + r"(\d+)-[\d.]+", name)
+            if found and name != _name(int(found[1])):
+                shutil.rmtree(os.path.join(place, name), ignore_errors=True)

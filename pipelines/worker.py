@@ -1,4 +1,4 @@
-"""Local worker processes: forked from one that has everything loaded, and known to the launcher by their exit codes."""
+"""Local worker processes, known to the launcher by their exit codes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import threading
-from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -16,13 +15,8 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWo
 from apache_beam.transforms import environments
 from google.protobuf import json_format, text_format
 
-from pipelines import stop
+from pipelines import forks, stop
 from transforms import progress
-
-# Forking needs a parent without threads, which Beam's launcher is not: a server process is forked instead. Where there
-# is none (Windows) each worker starts from nothing, and takes seconds.
-_FORKS = "forkserver" in multiprocessing.get_all_start_methods()
-_CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 
 _URN = "malmungchi:environment:local_process:v1"
 
@@ -32,13 +26,6 @@ _STOP_SECONDS = 5.0
 running: list[BaseProcess] = []
 _lock = threading.Lock()
 _killed = threading.Event()
-
-
-def prepare() -> None:
-    """Starts the process that workers are forked from; it loads what they need while the launcher goes on."""
-    if _FORKS:
-        _CONTEXT.set_forkserver_preload(["pipelines.nursery"])
-        forkserver.ensure_running()
 
 
 def _work(control: str, worker_id: str, options: str, progress_folder: str) -> None:
@@ -97,7 +84,9 @@ class _Handler(GrpcWorkerHandler):
         control = text_format.MessageToString(endpoints_pb2.ApiServiceDescriptor(url=self.control_address))
         options = json_format.MessageToJson(self._provision_info.provision_info.pipeline_options)
         folder = os.environ.get(progress.FOLDER, "")
-        self._process = _CONTEXT.Process(target=_work, args=(control, self.worker_id, options, folder), daemon=True)
+        self._process = forks.CONTEXT.Process(
+            target=_work, args=(control, self.worker_id, options, folder), daemon=True
+        )
         with _lock:
             if _killed.is_set():  # Beam, in its own thread, does not know: nobody would end this worker
                 raise RuntimeError("the workers of this pipeline have been ended")

@@ -374,7 +374,7 @@ def test_a_second_job_is_refused_while_the_first_lives_and_takes_over_when_it_is
 
 
 def owner(**fields: Any) -> bytes:
-    values = {"id": "x", "name": "somebody", "host": "elsewhere", "pid": 1, "birth": "1", "beat": 0.0, "scratch": ""}
+    values = {"id": "x", "name": "somebody", "host": "elsewhere", "pid": 1, "birth": "1", "beat": 0.0}
     return orjson.dumps({**values, **fields})
 
 
@@ -534,7 +534,8 @@ def test_stalled_workers_are_noticed(large: Path, tmp_path: Path) -> None:
 LATE = """
 import os, signal, time
 import pipelines.worker as module
-work, kill, start, started = module._work, module.kill, module._CONTEXT.Process.start, []
+from pipelines import forks
+work, kill, start, started = module._work, module.kill, forks.CONTEXT.Process.start, []
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 def slow(process):
@@ -545,7 +546,7 @@ def slow(process):
 def linger():
     kill()
     time.sleep(2)
-module._CONTEXT.Process.start, module.kill = slow, linger
+forks.CONTEXT.Process.start, module.kill = slow, linger
 """
 
 

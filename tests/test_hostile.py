@@ -27,7 +27,8 @@ import zstandard
 from pipelines import verify
 from pipelines.build import Job, build
 from pipelines.cli import main
-from pipelines.plan import InputError, make_plan
+from pipelines.discover import InputError
+from pipelines.plan import make_plan
 from pipelines.runner import StageError
 from schemas.config import Config, Execution, Read
 from schemas.release import Manifest

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from pipelines import options
 from pipelines.build import Job, OutputError, dry_run
 from pipelines.cli import main
-from pipelines.plan import InputError, make_plan
+from pipelines.discover import InputError
+from pipelines.plan import make_plan
 from schemas.config import (
     Config,
     ConfigError,

@@ -27,8 +27,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import plan
-from pipelines.plan import InputError, format_of, make_plan
+from pipelines import discover
+from pipelines.discover import InputError
+from pipelines.plan import format_of, make_plan
 from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, Chunk, ChunkCoder
 from schemas.config import Config, Read
 from schemas.work import Columns, InputFile, WorkItem
@@ -579,8 +580,8 @@ def test_every_known_compression_is_known_everywhere(ending: str) -> None:
 
 def test_a_file_of_unknown_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"{}")
-    info = plan._info
-    monkeypatch.setattr(plan, "_info", lambda fs, path: {**info(fs, path), "size": None})
+    info = discover._info
+    monkeypatch.setattr(discover, "_info", lambda fs, path: {**info(fs, path), "size": None})
     with pytest.raises(InputError, match=r"a\.jsonl: the server does not say how large this file is; download it"):
         make_plan([str(tmp_path / "a.jsonl")], Config())
 
