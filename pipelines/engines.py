@@ -117,6 +117,8 @@ def _is_there(module: str) -> bool:
 
 def _given(arguments: Sequence[str]) -> dict[str, Any]:
     """Beam's options that have been given, by their names in Beam."""
+    if not arguments:
+        return {}  # without importing Beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
     load(arguments)
