@@ -136,12 +136,14 @@ def _groups(rows: float, groups: float) -> float:
     return groups * -math.expm1(rows * math.log1p(-1 / groups)) if groups > 1 else min(1.0, rows)
 
 
-def _passes(plan: Plan, workers: int) -> float:
+def _passes(plan: Plan, cluster: Cluster) -> float:
     """How often a byte of the input is read: once by each stripe of its file."""
-    share = shares(plan, workers)
-    items = [item for file in plan.files for item in cut(file, plan.chunk_bytes, share.bytes).items]
-    passed = sum(item.bytes * len(stripes(item, share.bytes, share.most)) for item in items)
-    return passed / max(1, sum(item.bytes for item in items))
+    read = passed = 0
+    for share in shares(plan, cluster.workers, local=not cluster.store):
+        for item in cut(share.file, plan.chunk_bytes, share.bytes).items:
+            read += item.bytes
+            passed += item.bytes * len(stripes(item, share.bytes, share.most))
+    return passed / max(1, read)
 
 
 # Who writes a channel, and who reads it.
@@ -223,7 +225,7 @@ class _Simulation:
         stored = sum(file.size for file in plan.files) / MB
         self.step("cut", len(plan.files), 0.0, 0.0)
         refine = self.step("refine", items, 0.0, mb * steps)
-        passes = _passes(plan, self.cluster.workers)
+        passes = _passes(plan, self.cluster)
         refine.seconds += mb * (costs.seconds["read"] + (passes - 1) * costs.seconds["read past"])
         pieces = passes * stored / 4  # of 4 MiB, one after the other
         refine.reads, refine.read = refine.reads + pieces, refine.read + passes * stored

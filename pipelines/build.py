@@ -20,10 +20,11 @@ from pipelines.discover import InputError
 from pipelines.display import Display
 from pipelines.plan import counted, human
 from pipelines.publish import publish
-from pipelines.refine import chunks_of, refine
+from pipelines.refine import chunks_of, refine, shares
 from schemas.config import Config
 from schemas.plan import Plan
 from schemas.release import CARD, FOLDERS, MANIFEST, SCHEMA_VERSION, Manifest
+from schemas.work import Share
 from transforms import storage, task
 from transforms.exchange import DamagedError
 from transforms.publish import Shard, pack
@@ -78,9 +79,10 @@ class Job:
         return os.cpu_count() or 1
 
     @property
-    def readers(self) -> int:
-        """How many workers there are, 0 if only the cluster knows."""
-        return max(1, self.workers) if engines.is_local(self.arguments) else self.plan.config.execution.workers
+    def shares(self) -> list[Share]:
+        """How the reading is dealt out."""
+        local = engines.is_local(self.arguments)
+        return shares(self.plan, max(1, self.workers) if local else self.plan.config.execution.workers, local)
 
     @property
     def homes(self) -> list[str]:
@@ -206,7 +208,7 @@ class Job:
             "refine",
             self.plan.input_bytes,
             lambda over: inventory.refined(self.plan, self.staging, name=over),
-            lambda root: refine(root, self.plan, self.staging, self.readers),
+            lambda root: refine(root, self.plan, self.staging, self.shares),
         )
 
     def deduplicate(self, refined: inventory.Refined) -> inventory.Deduplicated:

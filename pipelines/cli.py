@@ -124,7 +124,6 @@ def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: 
     manifest = build(job, arguments.restart, until)
     if manifest is not None:
         display.finish(manifest, job.output, job.reused)
-    gc.freeze()  # Python would go through all that the pipelines have left before it ends
     return 0
 
 
@@ -180,11 +179,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, ValueError, OSError, RuntimeError) as error:
         print(f"malmungchi: {error}", file=sys.stderr)
         return 1
+    finally:
+        if argv is None:  # this process ends: Python need not go through all that is left first
+            gc.freeze()
 
 
 def stage_main(stage: str) -> int:
     """Entry point of `python -m pipelines.<stage>`."""
-    return main([stage, *sys.argv[1:]])
+    sys.argv.insert(1, stage)
+    return main()
 
 
 if __name__ == "__main__":

@@ -83,15 +83,18 @@ def _look(ordinal: int, found: Found, config: Config) -> InputFile:
     return InputFile(ordinal, name, uri, kind, codec, int(info["size"]), version_of(info), columns)
 
 
+def expected_bytes(file: InputFile) -> int:
+    """The decompressed size of a file, about."""
+    return file.size * (_PARQUET_EXPANSION if file.format == "parquet" else expansion(file.codec))
+
+
 def look_into(found: Sequence[Found], config: Config) -> Plan:
     """The plan for what `discover` found. Raises InputError, ConfigError, PermissionError before any work is done."""
     remote = any("://" in uri for uri, _, _ in found)
     with ThreadPoolExecutor(REQUESTS if remote else 1) as pool:  # each mostly waits
         files = list(pool.map(_look, range(len(found)), found, itertools.repeat(config)))
     give_back()  # a Parquet footer may have taken hundreds of megabytes
-    estimate = sum(
-        file.size * (_PARQUET_EXPANSION if file.format == "parquet" else expansion(file.codec)) for file in files
-    )
+    estimate = sum(map(expected_bytes, files))
     return Plan(config, files, estimate, layout(estimate, config.shards.target_bytes))
 
 

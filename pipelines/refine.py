@@ -10,8 +10,9 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipelines.plan import expected_bytes
 from schemas.plan import Plan
-from schemas.work import InputFile, WorkItem, work_item
+from schemas.work import InputFile, Share, WorkItem, work_item
 from transforms import task
 from transforms.cut import cut, stripes
 from transforms.fingerprint import ComputeFingerprints
@@ -24,9 +25,11 @@ from transforms.stage import StageChunks
 _UNIT_BYTES = 1 << 30
 _UNIT_FILES = 4096
 
-# Work items that each worker has, about, if files are that large; and workers of a cluster of unknown size.
-_ITEMS_EACH = 32
+# Where items are dealt out by chance it takes so many for each worker to be even; and workers of a cluster of unknown
+# size. Local runners deal them out in turn: then it is enough that those at the end are small.
+_ITEMS_BY_CHANCE = 32
 _WORKERS = 64
+_LAST = 2
 
 
 def cut_task(ordinal: int) -> str:
@@ -39,26 +42,25 @@ def items_of(record: task.Record) -> list[WorkItem]:
     return [work_item(item) for item in record.counts["items"]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Shares:
-    """How the reading is dealt out: a file larger than `bytes` is read by several tasks, which are at most `most` for
-    a file that each must read from its start."""
-
-    bytes: int
-    most: int
-
-
-def shares(plan: Plan, workers: int) -> Shares:
-    """For so many workers, 0 for nobody knows how many: the more items each has, the less it matters that they are not
-    of one size; and the fewer, the less is read twice."""
+def shares(plan: Plan, workers: int, local: bool) -> list[Share]:
+    """For so many workers, 0 for nobody knows how many. The largest file comes first; what is read by one task alone
+    is not read twice. Locally no task has more than a part of what is left to each worker when its turn comes."""
     workers = workers or _WORKERS
-    return Shares(max(plan.input_bytes // (_ITEMS_EACH * workers), plan.chunk_bytes), workers)
+    files = sorted(plan.files, key=lambda file: (-expected_bytes(file), file.ordinal))
+    left = plan.input_bytes
+    share = left // (_ITEMS_BY_CHANCE * workers)
+    found = []
+    for number, file in enumerate(files):
+        if local and number % workers == 0:
+            share = left // (_LAST * workers)
+        found.append(Share(file, max(share, plan.chunk_bytes), workers))
+        left -= expected_bytes(file)
+    return found
 
 
-def _cut(
-    group: tuple[int, Iterable[InputFile]], staging: str, chunk_bytes: int, share: Shares
-) -> Iterator[tuple[int, WorkItem]]:
-    for file in group[1]:
+def _cut(group: tuple[int, Iterable[Share]], staging: str, chunk_bytes: int) -> Iterator[tuple[int, WorkItem]]:
+    for share in group[1]:
+        file = share.file
         record = task.load(staging, cut_task(file.ordinal))
         if record is None:
             made = cut(file, chunk_bytes, share.bytes)
@@ -88,23 +90,19 @@ def _unfinished(group: tuple[int, Iterable[WorkItem]], staging: str) -> Iterator
 
 @dataclasses.dataclass
 class PlanWork(beam.PTransform):
-    """The files of a plan -> the work items that are not finished yet, for so many workers."""
+    """How files are dealt out -> the work items that are not finished yet."""
 
-    plan: Plan
+    shares: list[Share]
     staging: str
-    workers: int = 0
+    chunk_bytes: int
 
     def expand(self, root: beam.Pipeline) -> beam.PCollection[WorkItem]:
-        # Local runners deal elements out in turn, once and for all: the largest first keeps the shares even.
-        files = sorted(self.plan.files, key=lambda file: (-file.size, file.ordinal))
+        numbered = list(enumerate(self.shares))
         return (
             root
-            | "Files" >> beam.Create(list(enumerate(files)), reshuffle=False).with_output_types(tuple[int, InputFile])
+            | "Files" >> beam.Create(numbered, reshuffle=False).with_output_types(tuple[int, Share])
             | "DealFiles" >> beam.GroupByKey()
-            | "CutFiles"
-            >> beam.FlatMap(
-                _cut, self.staging, self.plan.chunk_bytes, shares(self.plan, self.workers)
-            ).with_output_types(tuple[int, WorkItem])
+            | "CutFiles" >> beam.FlatMap(_cut, self.staging, self.chunk_bytes).with_output_types(tuple[int, WorkItem])
             | "DealItems" >> beam.GroupByKey()
             | "SkipFinished" >> beam.FlatMap(_unfinished, self.staging).with_output_types(WorkItem)
         )
@@ -249,12 +247,12 @@ class Chunks(beam.PTransform):
         )
 
 
-def refine(root: beam.Pipeline, plan: Plan, staging: str, workers: int = 0) -> Any:
-    """Puts the refine stage into a pipeline, its reading dealt out to so many workers (0: not known)."""
+def refine(root: beam.Pipeline, plan: Plan, staging: str, dealt: list[Share]) -> Any:
+    """Puts the refine stage into a pipeline; `dealt` are the `shares` of those who read."""
     config = plan.config
     return (
         root
-        | "PlanWork" >> PlanWork(plan, staging, workers)
+        | "PlanWork" >> PlanWork(dealt, staging, plan.chunk_bytes)
         | "ReadDocuments" >> ReadDocuments(config.read, plan.chunk_bytes, staging)
         | "NormalizeText" >> NormalizeText(config.normalize)
         | "FilterLanguage" >> FilterLanguage(config.language)

@@ -81,11 +81,11 @@ VERDICT = pa.schema(
 # Tasks of an exchange aim at so many bytes of the job's input each. Fine partitions make even shards, but each costs a
 # segment in every chunk: beyond a count that serves small jobs they grow, up to what a task can hold.
 _FINE_PARTITION_BYTES = 8 << 20
-_PARTITION_BYTES = 32 << 20
+_PARTITION_BYTES = 64 << 20
 _REJECT_BYTES = 256 << 20
-_EXACT_BYTES = 32 << 20
+_EXACT_BYTES = 128 << 20
 _FINE_BAND_BYTES = 6 << 20
-_BAND_BYTES = 16 << 20
+_BAND_BYTES = 64 << 20
 _FINE_PARTITIONS = 64
 _LARGEST_BYTES = 512 << 20
 

@@ -68,6 +68,16 @@ class WorkItem:
     stripes: int = 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """How the reading of a file is dealt out: if it is larger than `bytes`, to several tasks, which are at most `most`
+    where each must read it from its start."""
+
+    file: InputFile
+    bytes: int
+    most: int
+
+
 class Slice(NamedTuple):
     """A segment of an exchange file: `rows` rows as one Arrow IPC stream at `offset`, `length` bytes long."""
 
@@ -115,13 +125,14 @@ def work_item(data: dict[str, Any]) -> WorkItem:
     return WorkItem(**{**data, "file": input_file(data["file"])})
 
 
-class InputFileCoder(_JsonCoder):
-    """InputFile as a JSON object."""
+class ShareCoder(_JsonCoder):
+    """Share as a JSON object."""
 
-    kind = InputFile
+    kind = Share
 
-    def decode(self, encoded: bytes) -> InputFile:
-        return input_file(orjson.loads(encoded))
+    def decode(self, encoded: bytes) -> Share:
+        data = orjson.loads(encoded)
+        return Share(**{**data, "file": input_file(data["file"])})
 
 
 class WorkItemCoder(_JsonCoder):
@@ -133,5 +144,5 @@ class WorkItemCoder(_JsonCoder):
         return work_item(orjson.loads(encoded))
 
 
-for _coder in (SliceCoder, InputFileCoder, WorkItemCoder):
+for _coder in (SliceCoder, ShareCoder, WorkItemCoder):
     beam.coders.registry.register_coder(_coder.kind, _coder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,3 +83,8 @@ def documents(texts: list[str], **columns: list[Any]) -> pa.RecordBatch:
 def chunk_of(texts: list[str], **columns: list[Any]) -> Chunk:
     """A chunk of documents, the only one of its work item."""
     return Chunk("00000000-000000", 0, True, documents(texts, **columns), empty(REJECT))
+
+
+def pytest_unconfigure() -> None:
+    """The command line has told the garbage collector to leave alone what is loaded, which DuckDB would call a leak."""
+    gc.unfreeze()

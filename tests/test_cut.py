@@ -20,8 +20,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.config import Read
-from schemas.work import Columns, InputFile, WorkItem
+from pipelines.plan import expected_bytes
+from pipelines.refine import shares
+from schemas.config import Config, Read
+from schemas.exchange import layout
+from schemas.plan import Plan
+from schemas.work import Columns, InputFile, Share, WorkItem
 from transforms.cut import cut, stripes
 from transforms.decompress import BrokenError
 from transforms.read import InputChangedError, read_item
@@ -123,6 +127,37 @@ def test_as_many_stripes_as_there_are_shares(tmp_path: Path) -> None:
     assert [len(stripes(item, -(-item.bytes // n), 100)) for n in (1, 2, 7, 16, 99)] == [1, 2, 7, 16, 16]
     assert stripes(item, item.bytes, 100) == [item]
     assert stripes(item, 1, 1) == [item]
+
+
+def item_of(share: Share) -> WorkItem:
+    return WorkItem("x", share.file, 0, -1, 0, expected_bytes(share.file), whole=True)
+
+
+@given(st.integers(1, 40), st.integers(1, 9))
+def test_whole_files_first_and_what_is_small_at_the_end(count: int, workers: int) -> None:
+    """Items of equal files that are dealt out in turn come to loads that differ by one of the last items at most."""
+    size = 64 << 20
+    files = [InputFile(n, f"{n}", f"{n}", "jsonl", "zstd", size, "", Columns("text")) for n in range(count)]
+    plan = Plan(Config(), files, sum(map(expected_bytes, files)), layout(1 << 30))
+    found = shares(plan, workers, local=True)
+    assert [share.file for share in found] == files
+    parts = [len(stripes(item_of(share), share.bytes, share.most)) for share in found]
+    assert parts == sorted(parts)
+    assert parts[: max(0, count - 2 * workers + 1)] == [1] * max(0, count - 2 * workers + 1)
+    assert parts[-1] > 1 or workers == 1
+    loads = [0.0] * workers
+    items = [1 / part for part in parts for _ in range(part)]
+    for turn, item in enumerate(items):
+        loads[turn % workers] += item
+    assert max(loads) - min(loads) <= max(items[-workers:]) + 1e-9
+
+
+def test_where_items_are_dealt_out_by_chance_all_files_are_alike() -> None:
+    files = [InputFile(n, f"{n}", f"{n}", "jsonl", "zstd", 1 << 30, "", Columns("text")) for n in range(100)]
+    plan = Plan(Config(), files, sum(map(expected_bytes, files)), layout(1 << 37))
+    assert len({share.bytes for share in shares(plan, 10, local=False)}) == 1
+    (share,) = {share.bytes for share in shares(plan, 0, local=False)}
+    assert share == plan.input_bytes // (64 * 32)
 
 
 def test_what_is_done_is_not_read_again(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from schemas.config import from_mapping
 from schemas.exchange import FAN_OUT, Layout, layout
 from tests import corpus
 from tests.test_build import digests, write
-from transforms import task
+from transforms import candidates, task
 from transforms.components import join
 from transforms.exchange import Segments, read_slices
 from transforms.kernels.components import components
@@ -74,6 +74,20 @@ def test_the_same_bytes_in_rounds(
             record = task.need(str(staging), name)
             for channel in {channel for channel, _, _ in record.slices}:
                 assert len({partition for _, partition in record.channel(channel)}) <= fan_out
+
+
+def test_the_same_bytes_when_band_hashes_are_looked_at_part_by_part(
+    source: Path, in_one_round: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "_ENTRIES", 100)
+    output = release(source, tmp_path / "out", layout(SIZE))
+    assert published(output) == published(in_one_round)
+    counts = [
+        [task.need(str(of / "_staging"), name).counts for name in task.tasks(str(of / "_staging"), "candidates")]
+        for of in (output, in_one_round)
+    ]
+    assert max(count["entries"] for count in counts[0]) > 300
+    assert sum(count["edges"] for count in counts[0]) >= sum(count["edges"] for count in counts[1]) > 0
 
 
 @pytest.mark.parametrize("terabytes", [0.001, 0.1, 1, 10, 100])

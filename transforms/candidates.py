@@ -28,38 +28,53 @@ def _words(column: pa.FixedSizeBinaryArray) -> np.ndarray:
     )
 
 
+# Band hashes that are looked at together: some 40 bytes of memory each.
+_ENTRIES = 8 << 20
+
+
 @dataclasses.dataclass(frozen=True)
 class FindForest:
-    """Work of one range of band hashes: candidate pairs, thinned by the sketches, as a spanning forest."""
+    """Work of one range of band hashes: candidate pairs, thinned by the sketches, as a spanning forest.
+
+    Partitions are sized by the text of a job. Where its documents are tiny there are so many hashes to a byte of it
+    that the range is looked at part by part, each of which is read from all that is there.
+    """
 
     staging: str
     fingerprint: Fingerprint
     deduplicate: Deduplicate
 
     def __call__(self, partition: int, parts: dict[str, list[Slice]], segments: Segments) -> dict[str, Any]:
-        hash_, node = self._keys(parts["bands"])
-        rows = kernel.shared(hash_, node)
-        a, b = kernel.forest(
-            hash_[rows],
-            node[rows],
-            self._sketches(parts["bands"], rows),
-            minhash.min_matches(self.fingerprint.num_perm, self.deduplicate.threshold),
-            self.fingerprint.num_perm,
-            self.deduplicate.bucket,
-        )
-        segments.add("edges", 0, pa.RecordBatch.from_arrays([pa.array(a), pa.array(b)], schema=EDGE))
-        return {"entries": len(hash_), "edges": len(a)}
+        count = sum(part.rows for part in parts["bands"])
+        edges = 0
+        shares = -(-count // _ENTRIES)
+        for share in range(shares):
+            hash_, node, place = self._keys(parts["bands"], share, shares)
+            rows = kernel.shared(hash_, node)
+            a, b = kernel.forest(
+                hash_[rows],
+                node[rows],
+                self._sketches(parts["bands"], place[rows]),
+                minhash.min_matches(self.fingerprint.num_perm, self.deduplicate.threshold),
+                self.fingerprint.num_perm,
+                self.deduplicate.bucket,
+            )
+            segments.add("edges", 0, pa.RecordBatch.from_arrays([pa.array(a), pa.array(b)], schema=EDGE))
+            edges += len(a)
+        return {"entries": count, "edges": edges}
 
-    def _keys(self, parts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
-        """(hash, node) of all entries, in the order of the slices."""
-        count = sum(part.rows for part in parts)
-        hash_, node = np.empty(count, np.uint64), np.empty(count, np.uint64)
+    def _keys(self, parts: list[Slice], share: int, shares: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(hash, node, number) of the entries whose hash belongs to a share, in the order of the slices."""
+        hash_, node, place = [], [], []
         start = 0
         for batch in self._batches(parts):
-            end = start + batch.num_rows
-            hash_[start:end], node[start:end] = batch["hash"].to_numpy(), batch["node"].to_numpy()
-            start = end
-        return hash_, node
+            hashes = batch["hash"].to_numpy()
+            mine = np.flatnonzero(hashes % shares == share)
+            hash_.append(hashes[mine])
+            node.append(batch["node"].to_numpy()[mine])
+            place.append(start + mine)
+            start += batch.num_rows
+        return np.concatenate(hash_), np.concatenate(node), np.concatenate(place)
 
     def _sketches(self, parts: list[Slice], rows: np.ndarray) -> np.ndarray:
         """uint64[len(rows), words]: sketches of some entries. They are read in a second pass: all of them at once

@@ -175,10 +175,11 @@ def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def _hex(column: pa.ChunkedArray) -> pa.Array:
-    digits = b"".join(column.to_pylist()).hex() if len(column) else ""
-    width = 32  # hex digits of 128 bits
-    offsets = np.arange(len(column) + 1, dtype=np.int32) * width
-    return pa.StringArray.from_buffers(len(column), pa.py_buffer(offsets), pa.py_buffer(digits.encode()))
+    """32 digits for each value of 128 bits."""
+    values = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    digits = values.buffers()[1].slice(16 * values.offset, 16 * len(values)).hex() if len(values) else b""
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * 32
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(digits))
 
 
 def _reasons(ledger: pa.Table) -> dict[tuple[str, str], int]:
@@ -240,6 +241,7 @@ class WriteShard:
                 sources.update(count_values(published["source"]))
                 first = first or published["id"][0].as_py()
                 last = published["id"][-1].as_py()
+                del published, piece  # before the next partition is read
         files = [File(data, kept, sink.bytes, sink.sha256.hexdigest(), text_bytes, first, last)]
         if ledger_file:
             sink = ledger_file[1]

@@ -1,0 +1,63 @@
+"""The folder for temporary files: whose it is, and what becomes of those whose process is dead."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import alive, scratch
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where temporary files go."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    scratch.folder.cache_clear()
+    yield tmp_path
+    scratch.folder.cache_clear()
+
+
+def test_it_is_there_while_used_and_until_it_is_removed(place: Path) -> None:
+    with scratch.used():
+        (mine,) = place.iterdir()
+        assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(mine)
+        before = set(mine.iterdir())
+        with scratch.used():
+            assert tempfile.gettempdir() == str(mine)
+        assert set(mine.iterdir()) == before
+    assert tempfile.gettempdir() == str(place)
+    assert os.environ.get("TMPDIR") != str(mine)
+    assert mine.exists()
+    scratch.remove()
+    assert not list(place.iterdir())
+
+
+def test_only_what_dead_processes_of_this_machine_have_left_is_removed(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        left = {name: place / scratch._name(process.pid) for name, process in (("dead", dead), ("living", living))}
+        left["recycled"] = left["living"].with_name(left["living"].name + "1")  # its number, but another birth
+        with monkeypatch.context() as other:
+            other.setattr(alive, "host", lambda: "another boot")
+            scratch._ours.cache_clear()
+            left["elsewhere"] = place / f"{scratch._ours()}1-1"
+        scratch._ours.cache_clear()
+        left["foreign"] = place / "malmungchi-notes"
+        dead.wait()
+        for folder in left.values():
+            (folder / "pymp-x").mkdir(parents=True)
+        with scratch.used():
+            pass
+        assert {name for name, folder in left.items() if folder.exists()} == {"living", "elsewhere", "foreign"}
+    finally:
+        living.communicate(b"\n")
+        scratch.remove()
