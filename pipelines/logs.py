@@ -6,8 +6,7 @@ import logging
 import os
 import sys
 
-# Set in the environment, it shows all of an error, document text included.
-TRACEBACK = "MALMUNGCHI_TRACEBACK"
+from transforms.private import TRACEBACK
 
 
 def quiet() -> None:

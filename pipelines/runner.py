@@ -27,9 +27,9 @@ from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner
 
 from pipelines import engines, forks, stop, worker
-from pipelines.logs import TRACEBACK
 from transforms import progress
 from transforms.exchange import DamagedError, damaged
+from transforms.private import PACKAGES, TRACEBACK, unexpected
 
 T = TypeVar("T", bound=PipelineOptions)
 
@@ -147,7 +147,6 @@ _FRAME = re.compile(
 )
 _RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$")
 _LACKS = re.compile(r"\bModuleNotFoundError: No module named '([\w.]+)")
-_OURS = ("transforms.", "pipelines.", "schemas.")
 
 
 def _cause(error: BaseException) -> str:
@@ -173,16 +172,13 @@ def _cause(error: BaseException) -> str:
             kind, message = raised["kind"], raised["message"] or ""
         inside = line.startswith(" ")
     message = message.partition(" [while running")[0]
-    if kind.startswith(_OURS):
+    if kind.partition(".")[0] in PACKAGES:
         return message
     known = getattr(builtins, kind, None)
     if isinstance(known, type) and issubclass(known, OSError):
         return f"{message}. What is finished is kept: start the same command again to go on"
     name = kind if isinstance(known, type) or kind.startswith(("pyarrow.", "numpy.")) else "error"
-    return (
-        f"unexpected {name} at {place or 'an unknown place'}. Its message is left out, since it may quote a document; "
-        f"set {TRACEBACK}=1 to see all of it, and please report it"
-    )
+    return unexpected(name, place)
 
 
 class _Stall:

@@ -16,6 +16,7 @@ from tests import corpus
 from tests.cluster import launch, prism, records, worker_pool
 from tests.elsewhere import Environment, find_program
 from tests.test_build import digests, malmungchi, write
+from tests.test_faults import QUOTING, SECRET
 
 SETTINGS = ("--execution-chunk-bytes", "64KiB")
 
@@ -37,7 +38,8 @@ def release(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def arguments(inputs: Path, output: Path, server: int, pool: int) -> tuple[object, ...]:
-    return ("--input", inputs / "*.jsonl", "--output", output, *SETTINGS, "--runner", "portable",
+    files = inputs / "*.jsonl" if inputs.is_dir() else inputs
+    return ("--input", files, "--output", output, *SETTINGS, "--runner", "portable",
             f"--job_endpoint=localhost:{server}", f"--environment_config=localhost:{pool}")  # fmt: skip
 
 
@@ -66,6 +68,25 @@ def test_workers_without_the_wheel_are_an_error_that_says_so(inputs: Path, tmp_p
     (said,) = [line for line in done.stderr.splitlines() if line.startswith("malmungchi: ")]
     assert "no module named 'schemas' where the workers run: install the wheel of malmungchi" in said
     assert "Traceback" not in done.stderr
+
+
+def test_a_document_that_a_step_fails_on_stands_in_no_log(elsewhere: Environment, tmp_path: Path) -> None:
+    """Beam logs the traceback of what fails on each worker, and sends it to the job server."""
+    source = write(tmp_path / "in.jsonl", [{"id": "x", "text": f"{corpus.text(corpus.random.Random(1))} {SECRET}"}])
+    (packages,) = elsewhere.home.glob("lib/python*/site-packages")
+    with prism(elsewhere) as (server, _):
+        (packages / "sitecustomize.py").write_text(QUOTING)
+        try:
+            with worker_pool(elsewhere) as pool:
+                done = malmungchi("build", *arguments(source, tmp_path / "out", server, pool), check=False)
+        finally:
+            (packages / "sitecustomize.py").unlink()
+    assert done.returncode == 1
+    assert "unexpected ValueError at" in done.stderr
+    logs = [path.read_text() for path in elsewhere.away.glob("*.log")]
+    assert any("TaskError: unexpected ValueError at" in log for log in logs)
+    for text in (done.stdout, done.stderr, *logs):
+        assert SECRET not in text
 
 
 def test_a_job_server_that_dies_is_an_error_and_the_job_goes_on_elsewhere(

@@ -15,6 +15,7 @@ from schemas.config import Fingerprint
 from transforms.kernels.minhash import content_hashes, permutations, signatures
 from transforms.kernels.shingles import fold
 from transforms.kernels.utf8 import string_buffers
+from transforms.private import Private
 
 # Text folded at a time: 1 MiB has at most 4 MiB of code points, which fit the second-level cache. A longer document is
 # folded alone.
@@ -75,4 +76,4 @@ class ComputeFingerprints(beam.PTransform):
     config: Fingerprint = dataclasses.field(default_factory=Fingerprint)
 
     def expand(self, pcoll: beam.PCollection[Chunk]) -> beam.PCollection[Chunk]:
-        return pcoll | beam.Map(fingerprint, self.config).with_output_types(Chunk)
+        return pcoll | beam.Map(Private(fingerprint, self.config)).with_output_types(Chunk)

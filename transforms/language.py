@@ -14,6 +14,7 @@ from schemas.chunk import LANGUAGE, Chunk
 from schemas.config import Language
 from transforms.kernels import language as kernels
 from transforms.kernels.utf8 import string_array, string_buffers
+from transforms.private import Private
 
 STEP = "language"
 
@@ -205,4 +206,4 @@ class FilterLanguage(beam.PTransform):
     config: Language = dataclasses.field(default_factory=Language)
 
     def expand(self, chunks: Any) -> Any:
-        return chunks | "Filter language" >> beam.Map(filter_language, self.config).with_output_types(Chunk)
+        return chunks | "Filter language" >> beam.Map(Private(filter_language, self.config)).with_output_types(Chunk)

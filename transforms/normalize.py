@@ -17,6 +17,7 @@ from schemas.chunk import Chunk
 from schemas.config import Normalize
 from transforms.kernels import normalize as kernel
 from transforms.kernels.utf8 import string_array, string_buffers
+from transforms.private import Private
 
 
 def normalize_text(text: pa.StringArray, config: Normalize) -> pa.StringArray:
@@ -87,4 +88,4 @@ class NormalizeText(beam.PTransform):
     config: Normalize = dataclasses.field(default_factory=Normalize)
 
     def expand(self, pcoll: beam.PCollection[Chunk]) -> beam.PCollection[Chunk]:
-        return pcoll | beam.Map(normalize, self.config).with_output_types(Chunk)
+        return pcoll | beam.Map(Private(normalize, self.config)).with_output_types(Chunk)

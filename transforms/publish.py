@@ -23,6 +23,7 @@ from schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File
 from schemas.work import Slice
 from transforms import storage, task
 from transforms.exchange import read_batches, read_slices
+from transforms.private import Private
 from transforms.progress import report
 from transforms.stage import count_values
 
@@ -344,7 +345,7 @@ class WriteShards(beam.PTransform):
             | "SettleRows" >> task.Settle(self.work.staging, ("rows", "verdicts"), self.layout)
             | "ReadRecords" >> slices.with_output_types(tuple[int, tuple[int, bytes]])
             | "GroupSlices" >> beam.GroupByKey()
-            | "WriteShard" >> beam.Map(_write_shard, self.shards, self.work).with_output_types(str)
+            | "WriteShard" >> beam.Map(Private(_write_shard, self.shards, self.work)).with_output_types(str)
         )
 
 
@@ -357,7 +358,7 @@ class WriteRejectShards(beam.PTransform):
     layout: Layout
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
-        write = beam.Map(_write_rejects, self.places, self.work)
+        write = beam.Map(Private(_write_rejects, self.places, self.work))
         return (
             pcoll
             | "RegroupRejects" >> task.Regroup(self.work.staging, ("rejects",), self.layout)

@@ -17,6 +17,7 @@ from schemas.work import InputFile, WorkItem
 from transforms import task
 from transforms.decompress import BrokenError, open_decompressed
 from transforms.documents import Part, Rows, assemble, nulls, reject
+from transforms.private import Private
 from transforms.read_jsonl import read_jsonl
 from transforms.read_parquet import read_parquet
 from transforms.storage import open_input, resolve, shown
@@ -185,14 +186,8 @@ def _staged(staging: str, item: WorkItem) -> Callable[[int], bool]:
     return lambda number: task.load(staging, task.chunk_task(item.id, number)) is not None
 
 
-class _Read(beam.DoFn):
-    def __init__(self, config: Read, chunk_bytes: int, staging: str) -> None:
-        self._config = config
-        self._chunk_bytes = chunk_bytes
-        self._staging = staging
-
-    def process(self, item: WorkItem) -> Iterator[Chunk]:
-        yield from read_item(item, self._config, self._chunk_bytes, _staged(self._staging, item))
+def _read(item: WorkItem, config: Read, chunk_bytes: int, staging: str) -> Iterator[Chunk]:
+    return read_item(item, config, chunk_bytes, _staged(staging, item))
 
 
 @dataclasses.dataclass
@@ -204,5 +199,5 @@ class ReadDocuments(beam.PTransform):
     staging: str = ""
 
     def expand(self, items: beam.PCollection) -> beam.PCollection:
-        read = _Read(self.config, self.chunk_bytes, self.staging)
-        return items | beam.ParDo(read).with_output_types(Chunk)
+        read = beam.FlatMap(Private(_read, self.config, self.chunk_bytes, self.staging))
+        return items | read.with_output_types(Chunk)

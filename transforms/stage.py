@@ -17,6 +17,7 @@ from transforms import task
 from transforms.exchange import Segments
 from transforms.kernels import minhash, strings
 from transforms.kernels.utf8 import string_buffers
+from transforms.private import Private
 from transforms.progress import report
 
 
@@ -140,6 +141,5 @@ class StageChunks(beam.PTransform):
     deduplicate: Deduplicate
 
     def expand(self, pcoll: beam.PCollection[Chunk]) -> beam.PCollection[str]:
-        return pcoll | beam.Map(
-            _stage_task, self.staging, self.layout, self.fingerprint, self.deduplicate
-        ).with_output_types(str)
+        stage_task = beam.Map(Private(_stage_task, self.staging, self.layout, self.fingerprint, self.deduplicate))
+        return pcoll | stage_task.with_output_types(str)

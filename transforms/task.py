@@ -17,6 +17,7 @@ from schemas.exchange import Layout
 from schemas.work import Slice
 from transforms import storage
 from transforms.exchange import DamagedError, Segments, in_order, split
+from transforms.private import Private
 from transforms.progress import report
 
 # Every folder of the staging area in which tasks leave their records.
@@ -247,7 +248,8 @@ class Settle(beam.PTransform):
                 | f"Bunch{rounds}"
                 >> beam.FlatMap(_bunches, self.layout, rounds).with_output_types(tuple[str, list[Slice]])
                 | f"DealBunches{rounds}" >> beam.GroupByKey()
-                | f"Split{rounds}" >> beam.Map(_split, self.staging, self.layout, rounds).with_output_types(str)
+                | f"Split{rounds}"
+                >> beam.Map(Private(_split, self.staging, self.layout, rounds)).with_output_types(str)
             )
         return pcoll
 
@@ -395,9 +397,9 @@ class RunTasks(beam.PTransform):
     layout: Layout
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
-        run_partition = beam.Map(_run_partition, self.staging, self.stage, self.channels[0], self.work, self.layout)
+        run_partition = Private(_run_partition, self.staging, self.stage, self.channels[0], self.work, self.layout)
         return (
             pcoll
             | "Regroup" >> Regroup(self.staging, self.channels, self.layout, all=True)
-            | "RunPartition" >> run_partition.with_output_types(str)
+            | "RunPartition" >> beam.Map(run_partition).with_output_types(str)
         )

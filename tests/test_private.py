@@ -1,0 +1,105 @@
+"""Errors that say where, and not with what."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Callable, Iterator
+
+import apache_beam as beam
+import pytest
+
+from pipelines import runner
+from transforms.decompress import BrokenError
+from transforms.language import classify
+from transforms.private import TRACEBACK, Private, TaskError
+
+SECRET = "비밀문장"
+
+
+def quote(text: str, more: str) -> str:
+    try:
+        int(text)
+    except ValueError:
+        raise KeyError(text + more)  # noqa: B904 (what led to it quotes as well)
+    return text
+
+
+def quote_later(text: str, more: str) -> Iterator[str]:
+    yield "first"
+    yield quote(text, more)
+
+
+def fail_inside(text: str) -> None:
+    classify(text, None)  # type: ignore[arg-type]
+
+
+def ours(text: str) -> None:
+    try:
+        int(text)
+    except ValueError as error:
+        raise BrokenError("corrupt", "the stream breaks off") from error
+
+
+def system(text: str) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def said(function: Callable[[str], object]) -> str:
+    """All that a traceback of what it raises would log."""
+    try:
+        found = function(SECRET)
+        list(found if isinstance(found, Iterator) else [])
+    except Exception as error:
+        return "".join(traceback.format_exception(error))
+    raise AssertionError("nothing was raised")
+
+
+@pytest.mark.parametrize("function", [quote, quote_later])
+def test_neither_the_message_nor_what_led_to_it_is_told(function: Callable[..., object]) -> None:
+    private = pickle.loads(pickle.dumps(Private(function, "!")))
+    text = said(private)
+    assert "TaskError: unexpected KeyError at " in text
+    assert SECRET not in text
+    assert SECRET in said(lambda element: function(element, "!"))
+
+
+def test_the_place_is_the_last_one_of_ours() -> None:
+    assert "unexpected AttributeError at transforms/kernels/utf8.py:" in said(Private(fail_inside))
+
+
+def test_our_errors_and_those_of_the_system_are_told_without_what_led_to_them() -> None:
+    text = said(Private(ours))
+    assert "BrokenError" in text
+    assert "breaks off" in text
+    assert SECRET not in text
+    assert "No space left on device" in said(Private(system))
+
+
+def test_all_is_told_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRACEBACK, "1")
+    for function in (quote, quote_later):
+        text = said(Private(function, "!"))
+        assert text.count(SECRET) >= 2
+        assert "TaskError" not in text
+
+
+def test_results_pass(tmp_path: object) -> None:
+    assert Private(quote, "!")("12") == "12"
+    assert list(Private(quote_later, "!")("12")) == ["first", "12"]
+
+
+def test_in_a_pipeline(caplog: pytest.LogCaptureFixture) -> None:
+    def build(root: beam.Pipeline) -> None:
+        (
+            root
+            | beam.Create([SECRET])
+            | beam.FlatMap(Private(quote_later, "!"))
+            | beam.Map(Private(quote, "!")).with_output_types(str)
+        )
+
+    with pytest.raises(runner.StageError) as caught:
+        runner.run(build)
+    assert str(caught.value).startswith("unexpected KeyError at ")
+    assert SECRET not in "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert issubclass(TaskError, RuntimeError)
