@@ -268,7 +268,7 @@ def _records(staging: Path) -> dict[str, int]:
     """When the record of each finished task was written."""
     found = {}
     for stage in task.STAGES:
-        for path in (staging / stage).rglob("*.json"):
+        for path in staging.glob(f"*/{stage}/**/*.json"):
             with contextlib.suppress(FileNotFoundError):
                 found[path.relative_to(staging).as_posix()] = path.stat().st_mtime_ns
     return found

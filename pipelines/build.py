@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import platform
 from collections import Counter, defaultdict
@@ -67,8 +68,16 @@ class Job:
 
     @property
     def staging(self) -> str:
-        """Where intermediate files go."""
+        """The staging area."""
         return self.plan.config.execution.staging or storage.join(self.output, HOME)
+
+    @functools.cached_property
+    def work(self) -> str:
+        """The folder of the staging area for the intermediate files of this very plan.
+
+        Workers on a cluster may still be at tasks of another plan, which `restart` has thrown away.
+        """
+        return storage.join(self.staging, self.plan.digest()[:16])
 
     @property
     def workers(self) -> int:
@@ -172,11 +181,8 @@ class Job:
 
     def sweep(self) -> None:
         """Removes what writers left half written that are dead, or have nothing to write any more."""
-        for folder in ("", *FOLDERS):
-            storage.remove_parts(storage.join(self.output, folder))
-        for home in self.homes:
-            for folder in ("", *task.STAGES):
-                storage.remove_parts(storage.join(home, folder))
+        for folder in (self.output, self.staging):
+            storage.remove_parts(folder)
 
     def _clear(self, home: str) -> None:
         names = [name for name in storage.names(home) if name != lock.NAME]
@@ -207,8 +213,8 @@ class Job:
         return self._stage(
             "refine",
             self.plan.input_bytes,
-            lambda over: inventory.refined(self.plan, self.staging, name=over),
-            lambda root: refine(root, self.plan, self.staging, self.shares),
+            lambda over: inventory.refined(self.plan, self.work, name=over),
+            lambda root: refine(root, self.plan, self.work, self.shares),
         )
 
     def deduplicate(self, refined: inventory.Refined) -> inventory.Deduplicated:
@@ -216,8 +222,8 @@ class Job:
         return self._stage(
             "deduplicate",
             sum(stages(self.plan).values()),
-            lambda over: inventory.deduplicated(self.plan, self.staging, refined.kept),
-            lambda root: deduplicate(root, self.plan, self.staging, refined.tallies),
+            lambda over: inventory.deduplicated(self.plan, self.work, refined.kept),
+            lambda root: deduplicate(root, self.plan, self.work, refined.tallies),
         )
 
     def publish(self, refined: inventory.Refined, deduplicated: inventory.Deduplicated) -> Manifest:
@@ -237,8 +243,8 @@ class Job:
         published = self._stage(
             "publish",
             int((deduplicated.bytes - deduplicated.dropped_bytes).sum()),
-            lambda over: inventory.published(self.staging, self.output, shards, rejects),
-            lambda root: publish(root, self.plan, self.staging, self.output, refined.tallies, shards, rejects),
+            lambda over: inventory.published(self.work, self.output, shards, rejects),
+            lambda root: publish(root, self.plan, self.work, self.output, refined.tallies, shards, rejects),
         )
         manifest = make_manifest(self.plan, refined, published)
         self.reused = self._words(refined)
@@ -261,7 +267,7 @@ class Job:
                 deduplicated = self.deduplicate(refined)
                 return self.publish(refined, deduplicated) if until == "publish" else None
             except DamagedError as error:
-                name = task.undo(self.staging, error.uri)
+                name = task.undo(self.work, error.uri)
                 repairs[name] += 1
                 if repairs[name] > REPAIRS:
                     raise
@@ -272,17 +278,17 @@ class Job:
 
     def _tasks(self) -> set[str]:
         """Names of all finished tasks."""
-        return {name for stage in task.STAGES for name in task.tasks(self.staging, stage)}
+        return {name for stage in task.STAGES for name in task.tasks(self.work, stage)}
 
     def finished(self) -> str:
         """In words, what is finished at this moment."""
-        counts = {stage: len(task.tasks(self.staging, stage)) for stage in task.STAGES}
+        counts = {stage: len(task.tasks(self.work, stage)) for stage in task.STAGES}
         return ", ".join(f"{stage} {count}" for stage, count in counts.items() if count) or "none"
 
     def _words(self, refined: inventory.Refined) -> str:
         if not self._reused:
             return ""
-        found = (chunk for name in refined.tallies for chunk in chunks_of(name, self.staging))
+        found = (chunk for name in refined.tallies for chunk in chunks_of(name, self.work))
         reused = [rows for name, rows in found if name in self._reused]
         names = self._tasks()
         chunks = f"{len(reused)} of {refined.chunks} chunks ({sum(reused):,} rows)"
@@ -437,10 +443,11 @@ def _there(job: Job, done: Manifest | None, restart: bool) -> str:
     """What the build would say of what is there already."""
     if done is not None:
         return f"nothing to do: {_already(job)}"
-    finished = job.finished()
-    if finished == "none":
+    if not any(storage.exists(storage.join(home, PLAN)) for home in job.homes):
         return "nothing is there yet: a new job"
-    return f"{'throws away' if restart else 'goes on with'} an unfinished job, finished tasks: {finished}"
+    if restart:
+        return "throws away what an unfinished job has done"
+    return f"goes on with an unfinished job, finished tasks: {job.finished()}"
 
 
 def build(job: Job, restart: bool = False, until: str = "publish") -> Manifest | None:

@@ -66,7 +66,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         command.add_argument(
             "--restart",
             action="store_true",
-            help="throw away what an unfinished job has done, whose workers must have stopped",
+            help="throw away what an unfinished job has done",
         )
         command.add_argument("--quiet", action="store_true", help="no progress, no summary")
         options.add_arguments(command)

@@ -96,9 +96,14 @@ def ended(job: subprocess.Popen[str], seconds: float = 240) -> str:
     return said
 
 
+def work(staging: Path) -> Path:
+    """The folder of a job's intermediate files in its staging area, or one that is not there if it has not begun."""
+    return next(staging.glob("*/"), staging / "none")
+
+
 def records(staging: Path, *stages: str) -> int:
     """Finished tasks of some stages."""
-    return sum(len(list((staging / stage).glob("*.json"))) for stage in stages)
+    return sum(len(list((work(staging) / stage).glob("*.json"))) for stage in stages)
 
 
 def in_each_stage(job: subprocess.Popen[str], staging: Path, strikes: Sequence[Callable[[], object]]) -> None:

@@ -272,7 +272,7 @@ def test_a_killed_worker_is_an_error_within_seconds_and_the_job_goes_on(tmp_path
     command = [sys.executable, "-m", "pipelines.cli", *map(str, arguments), "--workers", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").glob("_staging/refine/*.json")):
+    while not list((tmp_path / "out").glob("_staging/*/refine/*.json")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)

@@ -32,6 +32,7 @@ from schemas.config import from_mapping
 from schemas.exchange import layout
 from schemas.release import Manifest
 from tests import corpus
+from tests.cluster import work
 from tests.conftest import ROOT
 from tests.test_build import digests, malmungchi, write
 from transforms import storage, task
@@ -41,9 +42,9 @@ from transforms.exchange import DamagedError
 STAGES = ("refine", "candidates", "components", "exact", "texts", "verified")
 
 
-def job(source: Path, output: Path) -> Job:
+def job(source: Path, output: Path, **settings: Any) -> Job:
     """A job of many small tasks in this process."""
-    config = from_mapping({"execution": {"chunk_bytes": "32KiB", "workers": 0}})
+    config = from_mapping({"execution": {"chunk_bytes": "32KiB", "workers": 0}, **settings})
     return Job(make_plan([str(source)], config), str(output))
 
 
@@ -95,7 +96,7 @@ def test_only_the_task_of_a_damaged_file_is_done_again(
 ) -> None:
     output = tmp_path / "out"
     shutil.copytree(staged, output)
-    staging = output / "_staging"
+    staging = work(output / "_staging")
     for later in STAGES[STAGES.index(stage) + 1 :]:  # so that the damaged file is read again
         shutil.rmtree(staging / later)
     victim = max((staging / stage).glob("*.arrow"), key=lambda path: path.stat().st_size)
@@ -108,7 +109,7 @@ def test_only_the_task_of_a_damaged_file_is_done_again(
     build(again)
     assert any(f"doing {stage}/{victim.stem} again" in line for line in said)
     assert {path for path, when in records.items() if path.stat().st_mtime_ns != when} == {victim.with_suffix(".json")}
-    shutil.rmtree(staging)
+    shutil.rmtree(staging.parent)
     assert digests(output) == digests(undisturbed)
 
 
@@ -117,7 +118,7 @@ def test_a_record_that_is_not_whole_counts_as_none(
 ) -> None:
     output = tmp_path / "out"
     shutil.copytree(staged, output)
-    staging = output / "_staging"
+    staging = work(output / "_staging")
     refine = sorted((staging / "refine").glob("*.json"))
     halve(refine[0])
     refine[1].write_text("{}")
@@ -127,6 +128,26 @@ def test_a_record_that_is_not_whole_counts_as_none(
         assert task.load(str(staging), f"refine/{path.stem}") is None
     build(job(source, output))
     assert digests(output) == digests(undisturbed)
+
+
+def test_what_workers_of_a_job_that_was_thrown_away_still_write_counts_for_nothing(
+    staged: Path, source: Path, tmp_path: Path
+) -> None:
+    others = {"language": {"drop": False}, "deduplicate": {"threshold": 0.6}}
+    build(job(source, tmp_path / "undisturbed", **others))
+    output = tmp_path / "out"
+    shutil.copytree(staged, output)
+    again = job(source, output, **others)
+    refine, late = again.refine, work(output / "_staging").name
+
+    def refine_with_others() -> Any:
+        shutil.copytree(work(staged / "_staging"), output / "_staging" / late)
+        return refine()
+
+    again.refine = refine_with_others  # type: ignore[method-assign]
+    build(again, restart=True)
+    assert again.work.rpartition("/")[2] != late
+    assert digests(output) == digests(tmp_path / "undisturbed")
 
 
 def test_what_is_damaged_again_and_again_ends_the_job(source: Path, tmp_path: Path) -> None:
@@ -161,8 +182,8 @@ def test_published_files_that_vanish_before_the_manifest_are_written_again(
 def test_the_summary_says_how_much_was_reused(source: Path, tmp_path: Path) -> None:
     arguments = ["--input", source, "--output", tmp_path / "out", "--execution-chunk-bytes", "32KiB"]
     malmungchi("refine", *arguments)
-    chunks = len(list((tmp_path / "out" / "_staging" / "refine").glob("*.json")))
-    finished = len(list((tmp_path / "out" / "_staging").rglob("*/*.json")))
+    chunks = len(list((work(tmp_path / "out" / "_staging") / "refine").glob("*.json")))
+    finished = len(list(work(tmp_path / "out" / "_staging").rglob("*/*.json")))
     said = malmungchi("build", *arguments).stderr
     assert f"going on with an earlier attempt: {finished} finished tasks are kept" in said
     words = rf"earlier attempt: {finished} of \d+ tasks, among them {chunks} of {chunks} chunks \(400 rows\)"
@@ -213,7 +234,10 @@ def test_parts_of_dead_writers_are_removed_and_nothing_else(
     output = tmp_path / "out"
     shutil.copytree(staged, output)
     left = [output / "data" / f"train-00000-of-00001.parquet.{'0' * 32}.part"]
-    left += [output / f"manifest.json.{'1' * 32}.part", output / "_staging" / "refine" / f"a.arrow.{'2' * 32}.part"]
+    left += [
+        output / f"manifest.json.{'1' * 32}.part",
+        work(output / "_staging") / "refine" / f"a.arrow.{'2' * 32}.part",
+    ]
     for path in (*left, output / "mine.part"):
         write(path, [])
     build(job(source, output))
@@ -353,7 +377,7 @@ def test_a_second_job_is_refused_while_the_first_lives_and_takes_over_when_it_is
     output = tmp_path / "out"
     arguments = ["build", "--input", large, "--output", output, "--execution-chunk-bytes", "64KiB"]
     first = start(*arguments, env=environment)
-    wait_for(lambda: list(output.glob("_staging/refine/*.json")))
+    wait_for(lambda: list(output.glob("_staging/*/refine/*.json")))
     psutil.Process(first.pid).suspend()
     second = malmungchi(*arguments, check=False, env=environment)
     assert second.returncode == 1
@@ -488,7 +512,7 @@ def test_signals_stop_within_seconds_and_say_what_is_kept(
     arguments = ["build", "--input", large, "--output", tmp_path / "out", "--execution-chunk-bytes", "32KiB"]
     arguments += ["--workers", workers] if workers else []
     process = start(*arguments, start_new_session=True)
-    wait_for(lambda: len(list((tmp_path / "out").glob("_staging/refine/*.json"))) > 2)
+    wait_for(lambda: len(list((tmp_path / "out").glob("_staging/*/refine/*.json"))) > 2)
     children = family(process.pid)
     asked = time.monotonic()
     os.killpg(process.pid, signum)  # as a terminal or a service manager does: the workers get it as well
@@ -506,7 +530,7 @@ def test_signals_stop_within_seconds_and_say_what_is_kept(
 
 def test_a_second_signal_ends_all_at_once(large: Path, tmp_path: Path) -> None:
     process = start("build", "--input", large, "--output", tmp_path / "out", "--workers", 2)
-    wait_for(lambda: list((tmp_path / "out").glob("_staging/cut/*.json")))
+    wait_for(lambda: list((tmp_path / "out").glob("_staging/*/cut/*.json")))
     children = family(process.pid)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
@@ -518,7 +542,7 @@ def test_a_second_signal_ends_all_at_once(large: Path, tmp_path: Path) -> None:
 def test_stalled_workers_are_noticed(large: Path, tmp_path: Path) -> None:
     arguments = ["build", "--input", large, "--output", tmp_path / "out", "--execution-chunk-bytes", "32KiB"]
     process = start(*arguments, "--workers", 2, "--execution-stall-seconds", 3)
-    wait_for(lambda: list((tmp_path / "out").glob("_staging/refine/*.json")))
+    wait_for(lambda: list((tmp_path / "out").glob("_staging/*/refine/*.json")))
     children = family(process.pid)
     for child in children:
         if child.ppid() != process.pid:

@@ -338,13 +338,13 @@ def test_a_dry_run_fails_where_the_build_would(tmp_path: Path) -> None:
 def test_a_dry_run_tells_of_an_unfinished_job(tmp_path: Path) -> None:
     job = a_job(tmp_path)
     job.begin(restart=False)
-    task.finish(job.staging, "refine/00000000-000000", [], {})
+    task.finish(job.work, "refine/00000000-000000", [], {})
     before = sorted(tmp_path.rglob("*"))
     assert "goes on with an unfinished job, finished tasks: refine 1" in dry_run(job)
     other = a_job(tmp_path, "--deduplicate-threshold", "0.9")
     with pytest.raises(OutputError, match=r"deduplicate\.threshold was 0\.8, is 0\.9"):
         dry_run(other)
-    assert "throws away an unfinished job, finished tasks: refine 1" in dry_run(other, restart=True)
+    assert "throws away what an unfinished job has done" in dry_run(other, restart=True)
     assert sorted(tmp_path.rglob("*")) == before
 
 

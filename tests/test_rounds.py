@@ -20,6 +20,7 @@ from pipelines.plan import make_plan
 from schemas.config import from_mapping
 from schemas.exchange import FAN_OUT, Layout, layout
 from tests import corpus
+from tests.cluster import work
 from tests.test_build import digests, write
 from transforms import candidates, task
 from transforms.components import join
@@ -63,8 +64,8 @@ def test_the_same_bytes_in_rounds(
     how = layout(SIZE, fan_out=fan_out, bunch_bytes=bunch_bytes)
     output = release(source, tmp_path / "out", how)
     assert published(output) == published(in_one_round)
-    staging = output / "_staging"
-    assert not (in_one_round / "_staging" / "split").exists()
+    staging = work(output / "_staging")
+    assert not (work(in_one_round / "_staging") / "split").exists()
     for channel in ("rows", "exact", "bands", "candidates", "wanted", "texts", "verdicts"):
         rounds = len(how.strides(channel)) - 1
         found = {path.name for path in (staging / "split").glob(f"{channel}-*")}
@@ -83,8 +84,8 @@ def test_the_same_bytes_when_band_hashes_are_looked_at_part_by_part(
     output = release(source, tmp_path / "out", layout(SIZE))
     assert published(output) == published(in_one_round)
     counts = [
-        [task.need(str(of / "_staging"), name).counts for name in task.tasks(str(of / "_staging"), "candidates")]
-        for of in (output, in_one_round)
+        [task.need(str(staging), name).counts for name in task.tasks(str(staging), "candidates")]
+        for staging in (work(output / "_staging"), work(in_one_round / "_staging"))
     ]
     assert max(count["entries"] for count in counts[0]) > 300
     assert sum(count["edges"] for count in counts[0]) >= sum(count["edges"] for count in counts[1]) > 0

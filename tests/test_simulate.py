@@ -15,6 +15,7 @@ from pipelines.plan import make_plan
 from schemas.config import Config, from_mapping
 from schemas.exchange import Layout, layout
 from tests import corpus
+from tests.cluster import work
 from tests.test_build import write
 from transforms import task
 
@@ -38,7 +39,7 @@ def test_tasks_and_segments_are_those_of_a_build(how: Layout, tmp_path: Path) ->
     config = from_mapping({"execution": {"workers": 0, "chunk_bytes": 1 << 15, "keep_staging": True}})
     plan = dataclasses.replace(make_plan([str(source)], config), layout=how)
     build(Job(plan, str(tmp_path / "out")))
-    staging = str(tmp_path / "out" / "_staging")
+    staging = str(work(tmp_path / "out" / "_staging"))
     found: Counter[str] = Counter()
     rows: Counter[str] = Counter()
     stored: Counter[str] = Counter()
