@@ -101,7 +101,10 @@ def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config)
     with scratch.used():
         if engines.is_local(beam) and (config.execution.workers or large) and not arguments.dry_run:
             forks.prepare()  # before all else that takes time
-        return _job(arguments, beam, config, found)
+        try:
+            return _job(arguments, beam, config, found)
+        finally:
+            forks.end()
 
 
 def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: list[Found]) -> int:

@@ -13,19 +13,25 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
+import psutil
+
 from pipelines import alive
 from transforms import progress
 
 
+def _digest(*words: object) -> str:
+    return hashlib.sha256("/".join(map(str, words)).encode()).hexdigest()
+
+
 @functools.cache
 def _ours() -> str:
-    """How the names of all folders of this machine begin."""
-    return f"malmungchi-{hashlib.sha256(alive.host().encode()).hexdigest()[:16]}-"
+    """How the names of all folders of this machine begin. They are short, since those of sockets must be."""
+    return f"malmungchi-{_digest(alive.host())[:6]}"
 
 
 def _name(pid: int) -> str:
     """The name of a process's folder; one that no folder has if it is dead."""
-    return f"{_ours()}{pid}-{alive.birth(pid)}"
+    return f"{_ours()}{_digest(pid, alive.birth(pid))[:8]}"
 
 
 @functools.cache
@@ -75,7 +81,7 @@ def remove() -> None:
 def _sweep(place: str) -> None:
     """Removes the folders of processes of this machine that are dead."""
     with contextlib.suppress(OSError):
-        for name in os.listdir(place):
-            found = re.fullmatch(re.escape(_ours()) + r"(\d+)-[\d.]+", name)
-            if found and name != _name(int(found[1])):
-                shutil.rmtree(os.path.join(place, name), ignore_errors=True)
+        found = [name for name in os.listdir(place) if re.fullmatch(_ours() + "[0-9a-f]{8}", name)]
+        living = {_name(pid) for pid in psutil.pids()} if found else set()
+        for name in set(found) - living:
+            shutil.rmtree(os.path.join(place, name), ignore_errors=True)

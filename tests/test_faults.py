@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -216,6 +217,32 @@ def test_a_staging_area_elsewhere_leaves_nothing(source: Path, undisturbed: Path
     malmungchi("build", *arguments, "--execution-chunk-bytes", "32KiB")
     assert digests(tmp_path / "out") == digests(undisturbed)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_job_that_ends_before_its_workers_are_loaded_leaves_nothing(
+    source: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """The process that they are forked from is loading when the launcher finds that there is nothing to do."""
+    arguments = ["build", "--input", source, "--workers", 2, "--execution-chunk-bytes", "32KiB", "--output"]
+    with tempfile.TemporaryDirectory() as temporary:  # a short name
+        for settings, code in (([], 0), (["--deduplicate-threshold", "0.5"], 1)):
+            done = malmungchi(*arguments, undisturbed, *settings, check=False, env={**os.environ, "TMPDIR": temporary})
+            assert done.returncode == code
+            assert "Traceback" not in done.stderr
+            assert os.listdir(temporary) == []
+
+
+def test_a_folder_for_temporary_files_with_too_long_a_name_is_an_error_that_says_so(
+    source: Path, tmp_path: Path
+) -> None:
+    temporary = tmp_path / ("long" * 25)
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    arguments = ["build", "--input", source, "--output", tmp_path / "out", "--workers", 2]
+    done = malmungchi(*arguments, check=False, env=environment)
+    assert done.returncode == 1
+    assert f"{temporary}: too long a name for sockets below it; set TMPDIR" in done.stderr
+    assert list(temporary.iterdir()) == []
 
 
 def test_what_a_kill_after_the_manifest_left_is_cleaned(

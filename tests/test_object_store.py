@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import corpus, s3
+from tests.cluster import work
 from tests.conftest import ROOT
 from tests.test_build import digests, malmungchi, write
 from tests.test_faults import start, wait_for
@@ -99,7 +100,7 @@ def test_a_second_job_is_refused_while_the_first_lives_and_takes_over_when_it_is
 ) -> None:
     environment = s3.environment(port)
     first = start(*arguments("build", "shared"), env=environment)
-    wait_for(lambda: list((buckets / "work" / "shared" / "refine").glob("*.json")))
+    wait_for(lambda: list((buckets / "work" / "shared").glob("*/refine/*.json")))
     psutil.Process(first.pid).suspend()
     second = malmungchi(*arguments("build", "shared"), check=False, env=environment)
     assert second.returncode == 1
@@ -152,9 +153,9 @@ def test_a_server_that_dies_on_the_way_stops_the_job_which_then_goes_on(
     buckets: Path, release: Path, port: int
 ) -> None:
     run("refine", "dies", port)
-    before = {
-        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in left(buckets / "work" / "dies" / "refine")
-    }
+    refined = work(buckets / "work" / "dies") / "refine"
+    before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in left(refined)}
+    assert before
     faults = s3.Faults()
     with s3.proxy(port, faults) as bad:
         command = start(*arguments("build", "dies"), env=s3.environment(bad, retry_seconds=3))
@@ -169,7 +170,6 @@ def test_a_server_that_dies_on_the_way_stops_the_job_which_then_goes_on(
     assert "start the same command again" in said
     assert "Traceback" not in said
     assert s3.SECRET not in said
-    after = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in left(buckets / "work" / "dies" / "refine")}
-    assert after == before
+    assert {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in left(refined)} == before
     run("build", "dies", port)
     assert digests(buckets / "releases" / "dies") == digests(release)

@@ -45,11 +45,11 @@ def test_only_what_dead_processes_of_this_machine_have_left_is_removed(
     living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         left = {name: place / scratch._name(process.pid) for name, process in (("dead", dead), ("living", living))}
-        left["recycled"] = left["living"].with_name(left["living"].name + "1")  # its number, but another birth
+        left["recycled"] = place / f"{scratch._ours()}{scratch._digest(living.pid, 'another birth')[:8]}"
         with monkeypatch.context() as other:
             other.setattr(alive, "host", lambda: "another boot")
             scratch._ours.cache_clear()
-            left["elsewhere"] = place / f"{scratch._ours()}1-1"
+            left["elsewhere"] = place / f"{scratch._ours()}01234567"
         scratch._ours.cache_clear()
         left["foreign"] = place / "malmungchi-notes"
         dead.wait()
