@@ -135,10 +135,13 @@ def _s3() -> Any:
     return fs
 
 
+_S3 = ("s3", "s3a")
+
+
 @functools.lru_cache(maxsize=64)
 def _filesystem(protocol: str, where: tuple[tuple[str, Any], ...]) -> Any:
     """`where` says of an address what is not a path: the name node of HDFS, the host of SFTP."""
-    fs = _s3() if protocol in ("s3", "s3a") else fsspec.filesystem(protocol, **dict(where))
+    fs = _s3() if protocol in _S3 else fsspec.filesystem(protocol, **dict(where))
     if not is_local(fs) and protocol != "memory":
         for name in _CALLS:
             setattr(fs, name, _explained_call(getattr(fs, name), protocol))
@@ -234,7 +237,7 @@ def open_input(uri: str, ahead: int = _RANGE_BYTES) -> BinaryIO:
     fs, path = resolve(uri)
     if is_local(fs):
         return io.BufferedReader(_Source(path), _RANGE_BYTES >> 4)
-    if not uri.startswith(("s3:", "s3a:")):
+    if uri.partition(":")[0] not in _S3:
         return fs.open(path, "rb", compression=None)
     return io.BufferedReader(_Ranges(fs, path, fs.size(path)), ahead)
 
@@ -285,7 +288,7 @@ def create(uri: str, durable: bool = False) -> Iterator[Any]:
             yield file
             file.flush()
             # s3fs would upload what is larger than two of its chunks in parts, which a killed worker leaves behind.
-            fs.put_file(file.name, path, **({"chunksize": _PUT_BYTES} if uri.startswith(("s3:", "s3a:")) else {}))
+            fs.put_file(file.name, path, **({"chunksize": _PUT_BYTES} if uri.partition(":")[0] in _S3 else {}))
         return
     folder = os.path.dirname(path)
     part = f"{path}.{uuid.uuid4().hex}.part"
