@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import platform
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -34,6 +35,10 @@ PLAN = "plan.json"
 
 # Inside the output: the staging area unless another is named, and in any case the mark of an unfinished job.
 HOME = "_staging"
+
+# The folder there of a plan's intermediate files, and all that a staging area may hold.
+_WORK = r"plan-[0-9a-f]{16}$"
+_IN_STAGING = "|".join([re.escape(lock.NAME), re.escape(PLAN), _WORK])
 
 # Times that the file of one task is made anew before something must be wrong with the disk.
 REPAIRS = 3
@@ -77,7 +82,7 @@ class Job:
 
         Workers on a cluster may still be at tasks of another plan, which `restart` has thrown away.
         """
-        return storage.join(self.staging, self.plan.digest()[:16])
+        return storage.join(self.staging, f"plan-{self.plan.digest()[:16]}")
 
     @property
     def workers(self) -> int:
@@ -121,10 +126,10 @@ class Job:
             return manifest
         own = storage.join(self.output, HOME)
         if not self._is_ours(own, restart):
-            _need_empty(self.output, (HOME,), "--output")
-            _need_empty(own, (lock.NAME, PLAN), "--output")
+            _need_empty(self.output, re.escape(HOME), "--output")
+            _need_empty(own, _IN_STAGING, "--output")
         if self.staging != own and not self._is_ours(self.staging, restart):
-            _need_empty(self.staging, (lock.NAME, PLAN), "--staging")
+            _need_empty(self.staging, _IN_STAGING, "--staging")
         return None
 
     def _differs(self, manifest: Manifest) -> str:
@@ -173,6 +178,9 @@ class Job:
             for home in self.homes:
                 if storage.exists(storage.join(home, PLAN)):
                     self._clear(home)
+        for name in storage.names(self.staging):
+            if re.match(_WORK, name) and not self.work.endswith(name):
+                storage.remove(storage.join(self.staging, name))  # of a job that was thrown away
         self.sweep()
         for home in self.homes:
             if not storage.exists(storage.join(home, PLAN)):
@@ -185,7 +193,9 @@ class Job:
             storage.remove_parts(folder)
 
     def _clear(self, home: str) -> None:
-        names = [name for name in storage.names(home) if name != lock.NAME]
+        """Removes all but the lock where a plan stands, else what workers of a job that was thrown away have left."""
+        ours = storage.exists(storage.join(home, PLAN))
+        names = [name for name in storage.names(home) if name != lock.NAME and (ours or re.match(_WORK, name))]
         for name in sorted(names, key=lambda name: name == PLAN):  # the plan last: it says that the rest is ours
             storage.remove(storage.join(home, name))
 
@@ -193,8 +203,7 @@ class Job:
         """Removes the intermediate files, also those of an attempt that was killed after its manifest was written."""
         if not self.plan.config.execution.keep_staging:
             for home in self.homes:
-                if home != self.staging or self._is_ours(home, restart=True):
-                    self._clear(home)
+                self._clear(home)
 
     # ---- the stages, each of which skips what is done
 
@@ -248,9 +257,17 @@ class Job:
         )
         manifest = make_manifest(self.plan, refined, published)
         self.reused = self._words(refined)
+        self._remove_strangers({file.path for file in published.files})
         storage.write_bytes(storage.join(self.output, CARD), card(manifest).encode())
         storage.write_bytes(storage.join(self.output, MANIFEST), manifest.to_json(), durable=True)
         return manifest
+
+    def _remove_strangers(self, paths: set[str]) -> None:
+        """Removes what workers of a job that was thrown away have published meanwhile."""
+        for folder in FOLDERS:
+            for name in storage.names(storage.join(self.output, folder)):
+                if f"{folder}/{name}" not in paths:
+                    storage.remove(storage.join(self.output, folder, name))
 
     def stages(self, until: str) -> Manifest | None:
         """Runs all stages as far as `until`, and those from the first again when a staged file is found damaged.
@@ -295,9 +312,9 @@ class Job:
         return f"{len(names & self._reused)} of {len(names)} tasks, among them {chunks}"
 
 
-def _need_empty(folder: str, allowed: tuple[str, ...], option: str) -> None:
-    """Raises OutputError if there is more in a folder than names that begin as allowed."""
-    foreign = [name for name in storage.names(folder) if not name.startswith(allowed)]
+def _need_empty(folder: str, allowed: str, option: str) -> None:
+    """Raises OutputError if there is more in a folder than names that begin with a match of a regular expression."""
+    foreign = [name for name in storage.names(folder) if not re.match(allowed, name)]
     if foreign:
         raise OutputError(f"{folder} is not empty ({foreign[0]}, …); choose a new folder as {option}")
 

@@ -45,8 +45,8 @@ def prepare() -> None:
 
 def end() -> None:
     """Ends that process, which may be loading still, before the folder of its temporary files is removed."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process().children():
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
             if any(forkserver.__name__ in word for word in child.cmdline()):
                 child.kill()
                 until = time.monotonic() + _END_SECONDS

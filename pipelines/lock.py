@@ -23,6 +23,7 @@ import uuid
 from collections.abc import Callable, Iterable
 
 import orjson
+import xxhash
 
 from pipelines import alive, stop
 from transforms import storage
@@ -52,13 +53,16 @@ class Owner:
 
 
 def _read(uri: str) -> Owner | None:
-    """None if there is no lock; what cannot be read is somebody's whose heartbeats do not count."""
+    """None if there is no lock; what cannot be read is somebody's of whom only changes of the file tell."""
+    data = b""
     try:
-        return Owner(**orjson.loads(storage.read_bytes(uri)))
+        data = storage.read_bytes(uri)
+        found = orjson.loads(data)
+        return Owner(**{field.name: found[field.name] for field in dataclasses.fields(Owner)})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):
-        return Owner("", "an unknown job", "", 0, "", 0.0)
+    except (ValueError, TypeError, KeyError):
+        return Owner("", "an unknown job", "", 0, xxhash.xxh3_64_hexdigest(data), 0.0)
 
 
 class Lock:

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 import psutil
 
+# New objects after which Python looks for garbage while modules are loaded: where kernels are compiled there is much.
+_LOADED = 100_000
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's mallopt
 
 
@@ -24,17 +27,19 @@ def available() -> int:
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """For imports and what else is loaded to stay, without the garbage collector.
+    """For imports and what else is loaded to stay, of which the garbage collector keeps away.
 
     It would look at all of it again and again, which takes as long as the loading (measured), and later in each
     worker, where looking at a page that is shared with the parent copies it.
     """
-    gc.disable()
+    before = gc.get_threshold()
+    gc.set_threshold(_LOADED, *before[1:])
     try:
         yield
     finally:
-        gc.freeze()
-        gc.enable()
+        gc.set_threshold(*before)
+        if not gc.get_freeze_count():  # else it would keep what a job in this process has left
+            gc.freeze()
 
 
 def give_back() -> None:

@@ -18,6 +18,7 @@ from transforms.cut import cut, stripes
 from transforms.fingerprint import ComputeFingerprints
 from transforms.language import FilterLanguage
 from transforms.normalize import NormalizeText
+from transforms.private import Private
 from transforms.read import ReadDocuments
 from transforms.stage import StageChunks
 
@@ -98,11 +99,12 @@ class PlanWork(beam.PTransform):
 
     def expand(self, root: beam.Pipeline) -> beam.PCollection[WorkItem]:
         numbered = list(enumerate(self.shares))
+        cut_files = beam.FlatMap(Private(_cut, self.staging, self.chunk_bytes))
         return (
             root
             | "Files" >> beam.Create(numbered, reshuffle=False).with_output_types(tuple[int, Share])
             | "DealFiles" >> beam.GroupByKey()
-            | "CutFiles" >> beam.FlatMap(_cut, self.staging, self.chunk_bytes).with_output_types(tuple[int, WorkItem])
+            | "CutFiles" >> cut_files.with_output_types(tuple[int, WorkItem])
             | "DealItems" >> beam.GroupByKey()
             | "SkipFinished" >> beam.FlatMap(_unfinished, self.staging).with_output_types(WorkItem)
         )

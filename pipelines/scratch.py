@@ -1,5 +1,5 @@
 """The folder for the temporary files of this process and its workers. Its name says whose it is, so that whatever a
-kill leaves is found, and removed, by the next job on this machine."""
+kill leaves is found, and removed, by the next job on this machine, before its next boot."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def _digest(*words: object) -> str:
 
 @functools.cache
 def _ours() -> str:
-    """How the names of all folders of this machine begin. They are short, since those of sockets must be."""
-    return f"malmungchi-{_digest(alive.host())[:6]}"
+    """How the names of all folders of this machine begin. They are short, since those of sockets below must be."""
+    return f"malm-{_digest(alive.host())[:6]}"
 
 
 def _name(pid: int) -> str:

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import threading
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -26,6 +27,7 @@ _STOP_SECONDS = 5.0
 running: list[BaseProcess] = []
 _lock = threading.Lock()
 _killed = threading.Event()
+_asking = threading.Lock()
 
 
 def _work(control: str, worker_id: str, options: str, progress_folder: str) -> None:
@@ -94,8 +96,7 @@ class _Handler(GrpcWorkerHandler):
             running.append(self._process)
 
     def stop_worker(self) -> None:
-        self._process.join(_STOP_SECONDS)
-        if self._process.exitcode is None:
+        if exit_code(self._process, _STOP_SECONDS) is None:
             self._process.kill()
         with contextlib.suppress(ValueError):  # killed meanwhile
             running.remove(self._process)
@@ -104,9 +105,20 @@ class _Handler(GrpcWorkerHandler):
 WorkerHandler.register_environment(_URN, bytes)(_Handler)
 
 
+def exit_code(process: BaseProcess, seconds: float = 0) -> int | None:
+    """That of a worker which ends within so many seconds, else None.
+
+    It can be read once. Two threads that asked at the same time would both see that it is there, and the one that
+    found it gone would take that for a failure.
+    """
+    connection.wait([process.sentinel], seconds)
+    with _asking:
+        return process.exitcode
+
+
 def dead() -> list[int]:
     """Exit codes of workers that ended in the middle of their work."""
-    return [process.exitcode for process in running if process.exitcode]
+    return [code for process in list(running) if (code := exit_code(process))]
 
 
 def cpu_seconds() -> dict[int, float]:
@@ -133,5 +145,5 @@ def kill() -> None:
         for process in running:
             process.kill()
         for process in running:
-            process.join(_STOP_SECONDS)
+            exit_code(process, _STOP_SECONDS)
         running.clear()

@@ -79,5 +79,5 @@ class Plan:
             elif ours[name] != before[name]:
                 found.append(f"input {name!r} is read otherwise")
         if not found and self.digest() != other.digest():
-            found.append("the way the work is split")
+            found.append("the way the work is split (another version of this program began it)")
         return found

@@ -45,6 +45,18 @@ def system(text: str) -> None:
     raise OSError(28, "No space left on device")
 
 
+def missing(text: str) -> None:
+    import langdetect_that_is_not_there  # type: ignore[import-not-found]  # noqa: F401
+
+
+def elsewhere(text: str) -> None:
+    class HTTPError(OSError):
+        pass
+
+    HTTPError.__module__ = "requests"
+    raise HTTPError(f"403 for https://x/?sign={text}")
+
+
 def said(function: Callable[[str], object]) -> str:
     """All that a traceback of what it raises would log."""
     try:
@@ -74,6 +86,13 @@ def test_our_errors_and_those_of_the_system_are_told_without_what_led_to_them() 
     assert "breaks off" in text
     assert SECRET not in text
     assert "No space left on device" in said(Private(system))
+    assert "No module named 'langdetect_that_is_not_there'" in said(Private(missing))
+
+
+def test_errors_of_libraries_that_call_themselves_the_systems_are_not_told() -> None:
+    text = said(Private(elsewhere))
+    assert "unexpected HTTPError at" in text
+    assert SECRET not in text
 
 
 def test_all_is_told_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_only_what_dead_processes_of_this_machine_have_left_is_removed(
             scratch._ours.cache_clear()
             left["elsewhere"] = place / f"{scratch._ours()}01234567"
         scratch._ours.cache_clear()
-        left["foreign"] = place / "malmungchi-notes"
+        left["foreign"] = place / "malm-notes"
         dead.wait()
         for folder in left.values():
             (folder / "pymp-x").mkdir(parents=True)

@@ -28,8 +28,8 @@ def _words(column: pa.FixedSizeBinaryArray) -> np.ndarray:
     )
 
 
-# Band hashes that are looked at together: some 40 bytes of memory each.
-_ENTRIES = 8 << 20
+# Band hashes that are looked at together: up to 60 bytes of memory each.
+_ENTRIES = 5 << 20
 
 
 @dataclasses.dataclass(frozen=True)

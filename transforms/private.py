@@ -28,16 +28,19 @@ def unexpected(kind: str, place: str) -> str:
 
 
 def without_message(error: Exception) -> Exception:
-    """The error itself if it is ours or the operating system's, else a TaskError with its kind and place."""
+    """The error itself if it is ours, the operating system's or that of an import, else a TaskError with its kind and
+    place."""
     kind = type(error)
-    if isinstance(error, OSError) or kind.__module__.partition(".")[0] in PACKAGES:
+    if kind.__module__.partition(".")[0] in PACKAGES:
+        return error
+    # An import's message is the name of a module. Errors of the system may be others' as well, with addresses in them.
+    if isinstance(error, ImportError | OSError) and kind.__module__ == "builtins":
         return error
     place = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        parts = frame.filename.split(os.sep)
-        for package in PACKAGES:
-            if package in parts and frame.filename != __file__:
-                place = f"{'/'.join(parts[parts.index(package) :])}:{frame.lineno}"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] in PACKAGES and module != __name__:
+            place = f"{module.replace('.', '/')}.py:{line}"
     return TaskError(unexpected(kind.__name__, place))
 
 

@@ -9,6 +9,7 @@ import io
 import os
 import posixpath
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -364,11 +365,27 @@ def names(uri: str) -> list[str]:
     return sorted(posixpath.basename(name.rstrip("/")) for name in found)
 
 
+# Times that a folder is removed in which someone may still write.
+_REMOVALS = 5
+
+
 def remove(uri: str) -> None:
-    """Removes an object or a folder with all below it, if it is there."""
+    """Removes an object or a folder with all below it, if it is there, also while a worker that nobody knows of writes
+    and removes files in it."""
     fs, path = resolve(uri)
-    with contextlib.suppress(FileNotFoundError):
-        fs.rm(path, recursive=True)
+    if not is_local(fs):
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm(path, recursive=True)
+        return
+    for left in reversed(range(_REMOVALS)):
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path) if not os.path.isdir(path) or os.path.islink(path) else shutil.rmtree(path)
+            if not os.path.lexists(path):
+                return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or not left:
+                raise
 
 
 def remove_if_empty(uri: str) -> None:
@@ -380,9 +397,10 @@ def remove_if_empty(uri: str) -> None:
 
 
 def remove_parts(uri: str) -> None:
-    """Removes what writers that were killed left below `uri`. The caller knows that none is alive."""
+    """Removes what writers that were killed left below `uri`. The caller knows that none is needed any more."""
     fs, path = resolve(uri)
     if is_local(fs):
         for folder, _, found in os.walk(path):
             for name in filter(_PART.search, found):
-                os.remove(os.path.join(folder, name))
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(os.path.join(folder, name))
