@@ -359,7 +359,7 @@ def _wait(client: distributed.Client, futures: list[Any]) -> None:
                 if isinstance(error, distributed.KilledWorker):
                     raise ClusterError(
                         f"the same task has ended {error.allowed_failures + 1} workers, probably for want of memory: "
-                        "give each 1 GB for every thread, 2 GB for jobs above 64 GB (dask worker --nthreads 1). " + KEPT
+                        "give each 1 GB for every thread, 2 GB for jobs above 32 GB (dask worker --nthreads 1). " + KEPT
                     )
                 raise error
         if all(future.done() for future in futures):

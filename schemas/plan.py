@@ -16,8 +16,8 @@ CHUNK_BYTES = 16 << 20
 _LARGE_CHUNK_BYTES = 64 << 20
 _LARGE_INPUT_BYTES = 4 << 40
 
-# From here on there are no more partitions in one round (FAN_OUT), and they grow.
-_LARGE_PARTITIONS_BYTES = 64 << 30
+# From here on partitions are larger than 128 MiB, since one round has no more of them (FAN_OUT).
+_LARGE_PARTITIONS_BYTES = 32 << 30
 
 
 @dataclasses.dataclass(frozen=True)
