@@ -63,11 +63,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
                              help="file or glob, anywhere fsspec reaches; give it again for more")  # fmt: skip
         command.add_argument("--output", required=True, metavar="URL", help="folder of the release")
         command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-        command.add_argument(
-            "--restart",
-            action="store_true",
-            help="throw away what an unfinished job has done",
-        )
+        command.add_argument("--restart", action="store_true", help="throw away what an unfinished job has done")
         command.add_argument("--quiet", action="store_true", help="no progress, no summary")
         options.add_arguments(command)
     command = add("verify", "check every checksum, count and schema of a release again")

@@ -53,8 +53,8 @@ class Environment:
         self.away.mkdir()
         self._cache = folder / "kernels"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.home], check=True)
-        (packages,) = self.home.glob("lib/python*/site-packages")
-        (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        (self.packages,) = self.home.glob("lib/python*/site-packages")
+        (self.packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
         if wheel is not None:
             install = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)]
             subprocess.run([sys.executable, "-m", "pip", "--python", self.python, *install], check=True)

@@ -463,6 +463,15 @@ def test_a_second_job_is_refused_while_the_first_lives_and_takes_over_when_it_is
     assert digests(output) == digests(tmp_path / "undisturbed")
 
 
+def three_at_once(run: Callable[[], None]) -> None:
+    """Runs something in three threads, to their end."""
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def owner(**fields: Any) -> bytes:
     values = {"id": "x", "name": "somebody", "host": "elsewhere", "pid": 1, "birth": "1", "beat": 0.0}
     return orjson.dumps({**values, **fields})
@@ -557,11 +566,7 @@ def test_of_two_that_start_at_once_one_goes_on(place: str, dead: bool) -> None:
             except LockedError:
                 won.append(False)
 
-        threads = [threading.Thread(target=run) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        three_at_once(run)
         assert sorted(won) == [False, False, True]
 
 
@@ -683,11 +688,7 @@ def test_the_end_of_a_worker_is_seen_by_two_threads_at_once() -> None:
                 pass
             seen.append(code)
 
-        threads = [threading.Thread(target=ask) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        three_at_once(ask)
     assert seen == [0] * 180
 
 

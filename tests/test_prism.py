@@ -73,14 +73,13 @@ def test_workers_without_the_wheel_are_an_error_that_says_so(inputs: Path, tmp_p
 def test_a_document_that_a_step_fails_on_stands_in_no_log(elsewhere: Environment, tmp_path: Path) -> None:
     """Beam logs the traceback of what fails on each worker, and sends it to the job server."""
     source = write(tmp_path / "in.jsonl", [{"id": "x", "text": f"{corpus.text(corpus.random.Random(1))} {SECRET}"}])
-    (packages,) = elsewhere.home.glob("lib/python*/site-packages")
     with prism(elsewhere) as (server, _):
-        (packages / "sitecustomize.py").write_text(QUOTING)
+        (elsewhere.packages / "sitecustomize.py").write_text(QUOTING)
         try:
             with worker_pool(elsewhere) as pool:
                 done = malmungchi("build", *arguments(source, tmp_path / "out", server, pool), check=False)
         finally:
-            (packages / "sitecustomize.py").unlink()
+            (elsewhere.packages / "sitecustomize.py").unlink()
     assert done.returncode == 1
     assert "unexpected ValueError at" in done.stderr
     logs = [path.read_text() for path in elsewhere.away.glob("*.log")]

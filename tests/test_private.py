@@ -103,7 +103,7 @@ def test_all_is_told_where_the_environment_says_so(monkeypatch: pytest.MonkeyPat
         assert "TaskError" not in text
 
 
-def test_results_pass(tmp_path: object) -> None:
+def test_results_pass() -> None:
     assert Private(quote, "!")("12") == "12"
     assert list(Private(quote_later, "!")("12")) == ["first", "12"]
 

@@ -3,6 +3,7 @@ that are not ours, and a message may hold the text of a document."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -55,18 +56,20 @@ class Private:
 
     def __call__(self, element: Any) -> Any:
         """What the function returns, or an iterator over what it yields."""
-        try:
+        with _without_messages():
             found = self._function(element, *self._arguments)
-        except Exception as error:
-            if os.environ.get(TRACEBACK):
-                raise
-            raise without_message(error) from None
         return _each(found) if isinstance(found, Iterator) else found
 
 
 def _each(found: Iterator[Any]) -> Iterator[Any]:
-    try:
+    with _without_messages():
         yield from found
+
+
+@contextlib.contextmanager
+def _without_messages() -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise

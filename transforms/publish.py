@@ -22,6 +22,7 @@ from schemas.exchange import STAGED, VERDICT, Layout
 from schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File
 from schemas.work import Slice
 from transforms import storage, task
+from transforms.exact import binary_keys
 from transforms.exchange import read_batches, read_slices
 from transforms.private import Private
 from transforms.progress import report
@@ -177,10 +178,9 @@ def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 def _hex(column: pa.ChunkedArray) -> pa.Array:
     """32 digits for each value of 128 bits."""
-    values = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    digits = values.buffers()[1].slice(16 * values.offset, 16 * len(values)).hex() if len(values) else b""
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * 32
-    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(digits))
+    digits = binary_keys(column.combine_chunks()).tobytes().hex().encode()
+    offsets = np.arange(len(column) + 1, dtype=np.int32) * 32
+    return pa.StringArray.from_buffers(len(column), pa.py_buffer(offsets), pa.py_buffer(digits))
 
 
 def _reasons(ledger: pa.Table) -> dict[tuple[str, str], int]:
