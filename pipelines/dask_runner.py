@@ -45,6 +45,10 @@ from transforms import storage
 LONELY_SECONDS = 10.0
 _CONNECT_SECONDS = 5
 _POLL_SECONDS = 1.0
+# For so long no worker may work on a task before the scheduler is made to look at its queue.
+_IDLE_SECONDS = 3.0
+# Of a core: a Dask worker without work takes 2 to 4.
+_BUSY_PERCENT = 10
 
 _DASK = ("dask", "distributed")
 
@@ -326,8 +330,11 @@ class CoreRunner(PipelineRunner):
     """Runs a pipeline to its end on the Dask cluster that the options name.
 
     Raises EngineError for a pipeline outside the portable core, ClusterError when the cluster or all of its workers
-    are gone, and what the pipeline raises.
+    are gone, or have done nothing for `stall_seconds` (0: never), and what the pipeline raises.
     """
+
+    def __init__(self, stall_seconds: float = 0) -> None:
+        self._stall_seconds = stall_seconds
 
     def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> PipelineResult:
         with connected(options) as client:
@@ -335,16 +342,79 @@ class CoreRunner(PipelineRunner):
             leaves = translate(pipeline, options.view_as(DaskOptions).npartitions or partitions(threads))
             futures = client.compute([leaf.count() for leaf in leaves])
             try:
-                _wait(client, futures)
+                _wait(client, futures, _Watch(client, options, self._stall_seconds))
             finally:
                 with contextlib.suppress(Exception):  # of a cluster that is gone
                     client.cancel(futures, force=True)
         return PipelineResult(PipelineState.DONE)
 
 
-def _wait(client: distributed.Client, futures: list[Any]) -> None:
+class _Watch:
+    """What the workers do while a pipeline runs, as they say it themselves, about once a second."""
+
+    def __init__(self, client: distributed.Client, options: PipelineOptions, stall_seconds: float) -> None:
+        self._client, self._options, self._stall_seconds = client, options, stall_seconds
+        self._seen: dict[str, Any] = {}
+        # Since when there is a worker, one of them works, and something moves.
+        self._there = self._working = self._moved = time.monotonic()
+
+    def look(self) -> None:
+        """Raises ClusterError when all workers are gone or paused, or nothing has moved for `stall_seconds`."""
+        try:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        except (OSError, TimeoutError):
+            return  # the next round finds out whether the scheduler is gone
+        now = time.monotonic()
+        if any(worker["status"] == "running" for worker in workers.values()):
+            self._there = now
+        elif now - self._there > LONELY_SECONDS:
+            raise ClusterError(_lonely(bool(workers)))
+        if any(worker["metrics"]["task_counts"].get("executing") for worker in workers.values()):
+            self._working = now
+        elif now - self._working > _IDLE_SECONDS:
+            self._working = now
+            self._nudge()
+        if self._moves(workers):
+            self._moved = now
+        elif self._stall_seconds and now - self._moved > self._stall_seconds:
+            busy = [address for address, keys in self._client.processing().items() if keys]
+            raise ClusterError(
+                f"nothing has moved on the Dask cluster for {self._stall_seconds:.0f} s (execution.stall_seconds); "
+                f"workers with tasks: {', '.join(sorted(busy)) or 'none'}. Their logs may say more. {KEPT}"
+            )
+
+    def _moves(self, workers: dict[str, Any]) -> bool:
+        """Whether a worker that has reported since the last look has been busy, or has other tasks or data."""
+        before, self._seen = self._seen, {}
+        moves = False
+        for address, worker in workers.items():
+            metrics = worker["metrics"]
+            self._seen[address] = metrics["time"], metrics["task_counts"], metrics["transfer"]["incoming_count_total"]
+            last, *had = before.get(address, (0,))
+            moves |= had != [*self._seen[address][1:]] or (metrics["time"] > last and metrics["cpu"] > _BUSY_PERCENT)
+        return moves
+
+    def _nudge(self) -> None:
+        """Makes the scheduler look at its queue, as it does when a client goes.
+
+        When a worker is lost while all others wait for what it held, Dask (2026.8 too) puts what must be done again in
+        the queue, and looks at that only when a task ends or a worker comes: for ever, if none does.
+        """
+        with contextlib.suppress(EngineError), connected(self._options):
+            pass
+
+
+def _lonely(paused: bool) -> str:
+    if not paused:
+        return f"all workers of the Dask cluster are gone. {KEPT}"
+    return (
+        "Dask has paused all workers, since they have used up the memory that it thinks they have: start them with "
+        f"--memory-limit 0, or with a limit of 2 GB for each thread. {KEPT}"
+    )
+
+
+def _wait(client: distributed.Client, futures: list[Any], watch: _Watch) -> None:
     """Waits until all is done. Raises ClusterError, or what a task raised."""
-    lonely: float | None = None
     some_done = threading.Event()
     for future in futures:
         future.add_done_callback(lambda _: some_done.set())
@@ -364,16 +434,4 @@ def _wait(client: distributed.Client, futures: list[Any]) -> None:
                 raise error
         if all(future.done() for future in futures):
             return
-        try:
-            workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
-        except (OSError, TimeoutError):
-            continue  # the next round finds out whether the scheduler is gone
-        now = time.monotonic()
-        lonely = None if any(worker["status"] == "running" for worker in workers) else lonely or now
-        if lonely and now - lonely > LONELY_SECONDS:
-            if not workers:
-                raise ClusterError(f"all workers of the Dask cluster are gone. {KEPT}")
-            raise ClusterError(
-                "Dask has paused all workers, since they have used up the memory that it thinks they have: start them "
-                f"with --memory-limit 0, or with a limit of 2 GB for each thread. {KEPT}"
-            )
+        watch.look()

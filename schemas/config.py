@@ -219,7 +219,7 @@ class Execution:
     staging: str = setting("", "where intermediate files go; empty: a folder inside the output")
     keep_staging: bool = setting(False, "leave the intermediate files when done")
     shared_paths: bool = setting(False, "on a cluster: all workers mount local paths at the same place as this machine")
-    stall_seconds: int = setting(300, "a local worker pool that does nothing for so long is given up; 0: never")
+    stall_seconds: int = setting(300, "local and Dask workers that do nothing for so long are given up; 0: never")
 
     def __post_init__(self) -> None:
         _require(self.workers >= 0, "execution.workers", self.workers, "0 or more")

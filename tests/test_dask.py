@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,6 +147,51 @@ def test_a_task_that_ends_its_workers_is_an_error_that_says_what_to_do(elsewhere
             pipeline.run()
     finally:
         cluster.close()
+
+
+def test_a_queue_that_the_scheduler_forgets_is_gone_on_with(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask forgets it now and then when a worker is lost; here it looks at it only when a client goes."""
+
+    def forget(dask_scheduler: Any) -> None:
+        look = dask_scheduler.stimulus_queue_slots_maybe_opened
+
+        def seldom(*, stimulus_id: str) -> None:
+            if stimulus_id.startswith("remove-client"):
+                look(stimulus_id=stimulus_id)
+
+        dask_scheduler.stimulus_queue_slots_maybe_opened = seldom
+
+    cluster.add()
+    monkeypatch.setattr(dask_runner, "_IDLE_SECONDS", 0.5)
+    options = PipelineOptions([f"--dask_client_address={cluster.address}", "--dask_npartitions=4"])
+    with dask_runner.connected(options) as client:
+        client.run_on_scheduler(forget)
+        pipeline = beam.Pipeline(runner=dask_runner.CoreRunner(), options=options)
+        _ = pipeline | beam.Create([1, 2, 3, 4]) | beam.Map(lambda number: number)
+        done: list[Any] = []
+        thread = threading.Thread(target=lambda: done.append(pipeline.run().state), daemon=True)
+        thread.start()
+        thread.join(60)
+        assert done == ["DONE"]
+
+
+def test_workers_that_do_nothing_for_long_are_given_up(cluster: Cluster) -> None:
+    cluster.add()
+    options = PipelineOptions([f"--dask_client_address={cluster.address}"])
+    pipeline = beam.Pipeline(runner=dask_runner.CoreRunner(stall_seconds=4), options=options)
+    _ = pipeline | beam.Create([1]) | beam.Map(lambda _: __import__("time").sleep(600))
+    said = r"nothing has moved on the Dask cluster for 4 s .*workers with tasks: tcp://127.0.0.1:\d+\..*start the same"
+    with pytest.raises(ClusterError, match=said):
+        pipeline.run()
+
+
+def test_workers_that_work_for_long_are_not_given_up(cluster: Cluster) -> None:
+    cluster.add()
+    options = PipelineOptions([f"--dask_client_address={cluster.address}"])
+    pipeline = beam.Pipeline(runner=dask_runner.CoreRunner(stall_seconds=3), options=options)
+    busy = "import time; end = time.monotonic() + 8\nwhile time.monotonic() < end: pass"
+    _ = pipeline | beam.Create([1]) | beam.Map(lambda _: exec(busy, {}))
+    pipeline.run()
 
 
 # ---- what is refused before anything starts
