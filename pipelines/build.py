@@ -370,7 +370,7 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
             f"files hold other counts: {dict(rows)}; please report this with the staging area"
         )
     warnings = [
-        f"{count} file(s) break off ({rule}): what stands before is kept, see rejects/"
+        f"{count} place(s) in the inputs cannot be read ({rule}): what can is kept, see rejects/"
         for rule, count in sorted(broken.items())
     ]
     if published.clashes:

@@ -29,7 +29,7 @@ def a_manifest(sources: dict[str, Any] | None = None, shards: int = 1, **config:
         counts={"input": total, "kept": 1, "rejected": {"read.no_text": total - 1}},
         sources={name: {"input": count, "kept": 0, "rejected": {}} for name, count in sources.items()},
         languages={"ko": 2, "en": 1},
-        warnings=["1 file(s) break off (truncated): what stands before is kept, see rejects/"],
+        warnings=["1 place(s) in the inputs cannot be read (truncated): what can is kept, see rejects/"],
     )
 
 
@@ -69,7 +69,7 @@ def test_both_halves_hold_the_same() -> None:
         assert "| `" not in half
         for line in ("| read.no_text | 9 |", "| wiki | 7 | 0 |\n| 뉴스 | 3 | 0 |", "| ko | 2 |\n| en | 1 |"):
             assert line in half
-        assert "1 file(s) break off (truncated)" in half
+        assert "1 place(s) in the inputs cannot be read (truncated)" in half
         assert Config().digest()[:16] in half
 
 

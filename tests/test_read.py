@@ -364,6 +364,32 @@ def test_parquet_values_that_arrow_does_not_convert_cost_no_other(tmp_path: Path
     assert _values(twice) == [[("d", 1), ("d", 2)]]
 
 
+def test_parquet_columns_of_the_same_name_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    names = ["text", "note", "text", "note", "text (2)"]
+    pq.write_table(pa.Table.from_arrays([pa.array([value]) for value in ("글", "a", "b", "c", "d")], names), path)
+    [document] = documents(read(whole(path, "parquet")))
+    assert document["text"] == "글"
+    assert json.loads(document["metadata"]) == {"note": "a", "text (2)": "b", "note (2)": "c", "text (2) (2)": "d"}
+
+
+def test_parquet_rows_that_cannot_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, documents_of = tmp_path / "a.parquet", read_parquet._documents
+
+    def picky(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) -> Any:
+        if None in batch["note"].to_pylist():
+            raise pa.ArrowInvalid("no")
+        return documents_of(item, config, batch, row)
+
+    monkeypatch.setattr(read_parquet, "_documents", picky)
+    pq.write_table(pa.table({"text": ["글", "말", "한글"], "note": ["a", None, "b"]}), path)
+    chunks = read(whole(path, "parquet"))
+    assert [document["row"] for document in documents(chunks)] == [1, 3]
+    assert rejects(chunks) == [(2, "corrupt")]
+    with pytest.raises(BrokenError, match=r"corrupt: a\.parquet, row 2: cannot be converted"):
+        read(whole(path, "parquet"), Read(strict=True))
+
+
 def test_parquet_chunks_of_tiny_rows_have_a_bound(tmp_path: Path) -> None:
     path, count = tmp_path / "a.parquet", 3 * MAX_ROWS
     pq.write_table(pa.table({"text": pa.nulls(count, pa.bool_())}), path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import itertools
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
@@ -54,8 +55,8 @@ def read_parquet(item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO) 
     """(rows, rejects, are they the last) of the row groups [start, end) of a file, -1 for its last.
 
     A row group that cannot be read, or is a bomb, gives the rows before the damage and one reject, at the row where it
-    is; the next one is read all the same. A file without a footer gives one reject, row 0. With `strict`, BrokenError
-    is raised.
+    is; the next one is read all the same. A row that cannot be converted is a reject, and so is a file without a
+    footer, row 0. With `strict`, BrokenError is raised.
     """
     rows: list[pa.RecordBatch] = []
     rejects: list[pa.RecordBatch] = []
@@ -267,7 +268,20 @@ def _uuids(column: pa.Array) -> pa.Array:
 
 
 def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(list(map(_plain, batch.columns)), batch.schema.names)
+    return pa.RecordBatch.from_arrays(list(map(_plain, batch.columns)), _unique(batch.schema.names))
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names of columns; one that has been there already, as Parquet allows, gets its number: "text (2)"."""
+    found: dict[str, None] = {}
+    times: Counter[str] = Counter()
+    for name in names:
+        other = name
+        while other in found:
+            times[name] += 1
+            other = f"{name} ({times[name] + 1})"
+        found[other] = None
+    return list(found)
 
 
 def _text(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
@@ -379,7 +393,10 @@ def _convert(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) -> t
         return _documents(item, config, batch, row)
     except (*ERRORS, TypeError, RecursionError) as error:  # the last two are said of what is nested too deeply
         if batch.num_rows == 1:
-            return empty(DOCUMENT), reject(item.file, row, "corrupt", f"cannot be converted: {footer.cause(error)}")
+            cause = f"cannot be converted: {footer.cause(error)}"
+            if config.strict:
+                raise BrokenError("corrupt", f"{item.file.name}, row {row}: {cause}") from error
+            return empty(DOCUMENT), reject(item.file, row, "corrupt", cause)
     rows = [_convert(item, config, batch.slice(i, 1), row + i) for i in range(batch.num_rows)]
     return concat([good for good, _ in rows], DOCUMENT), concat([bad for _, bad in rows], REJECT)
 
