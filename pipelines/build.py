@@ -176,8 +176,7 @@ class Job:
                 for name in (*FOLDERS, CARD):
                     storage.remove(storage.join(self.output, name))
             for home in self.homes:
-                if storage.exists(storage.join(home, PLAN)):
-                    self._clear(home)
+                self._clear(home)
         for name in storage.names(self.staging):
             if re.match(_WORK, name) and not self.work.endswith(name):
                 storage.remove(storage.join(self.staging, name))  # of a job that was thrown away

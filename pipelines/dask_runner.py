@@ -355,8 +355,9 @@ class _Watch:
     def __init__(self, client: distributed.Client, options: PipelineOptions, stall_seconds: float) -> None:
         self._client, self._options, self._stall_seconds = client, options, stall_seconds
         self._seen: dict[str, Any] = {}
-        # Since when there is a worker, one of them works, and something moves.
+        # When a worker was there, one of them worked, and something moved, at last.
         self._there = self._working = self._moved = time.monotonic()
+        self._begun = False  # the scheduler may need minutes for a large graph before the first task
 
     def look(self) -> None:
         """Raises ClusterError when all workers are gone or paused, or nothing has moved for `stall_seconds`."""
@@ -369,12 +370,14 @@ class _Watch:
             self._there = now
         elif now - self._there > LONELY_SECONDS:
             raise ClusterError(_lonely(bool(workers)))
-        if any(worker["metrics"]["task_counts"].get("executing") for worker in workers.values()):
+        counts = [worker["metrics"]["task_counts"] for worker in workers.values()]
+        self._begun = self._begun or any(counts)
+        if any(count.get("executing") for count in counts):
             self._working = now
         elif now - self._working > _IDLE_SECONDS:
             self._working = now
             self._nudge()
-        if self._moves(workers):
+        if self._moves(workers) or not self._begun:
             self._moved = now
         elif self._stall_seconds and now - self._moved > self._stall_seconds:
             busy = [address for address, keys in self._client.processing().items() if keys]
@@ -384,14 +387,14 @@ class _Watch:
             )
 
     def _moves(self, workers: dict[str, Any]) -> bool:
-        """Whether a worker that has reported since the last look has been busy, or has other tasks or data."""
-        before, self._seen = self._seen, {}
+        """Whether a worker that has reported since the last look was busy, or has other tasks or data than then."""
         moves = False
         for address, worker in workers.items():
             metrics = worker["metrics"]
-            self._seen[address] = metrics["time"], metrics["task_counts"], metrics["transfer"]["incoming_count_total"]
-            last, *had = before.get(address, (0,))
-            moves |= had != [*self._seen[address][1:]] or (metrics["time"] > last and metrics["cpu"] > _BUSY_PERCENT)
+            has = metrics["task_counts"], metrics["transfer"]["incoming_count_total"]
+            last, had = self._seen.get(address, (0.0, None))
+            self._seen[address] = metrics["time"], has
+            moves |= has != had or (metrics["time"] > last and metrics["cpu"] > _BUSY_PERCENT)
         return moves
 
     def _nudge(self) -> None:

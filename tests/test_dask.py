@@ -188,8 +188,8 @@ def test_workers_that_do_nothing_for_long_are_given_up(cluster: Cluster) -> None
 def test_workers_that_work_for_long_are_not_given_up(cluster: Cluster) -> None:
     cluster.add()
     options = PipelineOptions([f"--dask_client_address={cluster.address}"])
-    pipeline = beam.Pipeline(runner=dask_runner.CoreRunner(stall_seconds=3), options=options)
-    busy = "import time; end = time.monotonic() + 8\nwhile time.monotonic() < end: pass"
+    pipeline = beam.Pipeline(runner=dask_runner.CoreRunner(stall_seconds=6), options=options)
+    busy = "import hashlib, time; end = time.monotonic() + 9\nwhile time.monotonic() < end: hashlib.md5(bytes(1 << 22))"
     _ = pipeline | beam.Create([1]) | beam.Map(lambda _: exec(busy, {}))
     pipeline.run()
 

@@ -180,7 +180,7 @@ def test_folders_are_removed_in_which_someone_still_writes(tmp_path: Path) -> No
     writer.start()
     try:
         for _ in range(30):
-            with contextlib.suppress(OSError):  # who writes all the time may win
+            with contextlib.suppress(storage.StorageError):  # who writes all the time may win
                 storage.remove(str(tmp_path / "work"))
             storage.remove_parts(str(tmp_path / "work"))
     finally:
@@ -188,6 +188,19 @@ def test_folders_are_removed_in_which_someone_still_writes(tmp_path: Path) -> No
         writer.join()
     storage.remove(str(tmp_path / "work"))
     assert not (tmp_path / "work").exists()
+
+
+def test_a_folder_that_is_filled_again_each_time_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, rmtree = tmp_path / "work", shutil.rmtree
+
+    def fill_again(path: str) -> None:
+        rmtree(path)
+        folder.mkdir()
+
+    monkeypatch.setattr(shutil, "rmtree", fill_again)
+    folder.mkdir()
+    with pytest.raises(storage.StorageError, match=r"work: cannot be removed, since something goes on writing there"):
+        storage.remove(str(folder))
 
 
 def test_what_is_damaged_again_and_again_ends_the_job(source: Path, tmp_path: Path) -> None:

@@ -371,21 +371,24 @@ _REMOVALS = 5
 
 def remove(uri: str) -> None:
     """Removes an object or a folder with all below it, if it is there, also while a worker that nobody knows of writes
-    and removes files in it."""
+    and removes files in it. Raises StorageError if that one is faster for long."""
     fs, path = resolve(uri)
     if not is_local(fs):
         with contextlib.suppress(FileNotFoundError):
             fs.rm(path, recursive=True)
         return
-    for left in reversed(range(_REMOVALS)):
+    for _ in range(_REMOVALS):
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path) if not os.path.isdir(path) or os.path.islink(path) else shutil.rmtree(path)
             if not os.path.lexists(path):
                 return
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY or not left:
+            if error.errno != errno.ENOTEMPTY:
                 raise
+    raise StorageError(
+        f"{path}: cannot be removed, since something goes on writing there; end that, and start the same command again"
+    )
 
 
 def remove_if_empty(uri: str) -> None:
