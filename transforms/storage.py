@@ -384,7 +384,7 @@ def remove(uri: str) -> None:
             if not os.path.lexists(path):
                 return
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY:
+            if error.errno not in (errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
                 raise
     raise StorageError(
         f"{path}: cannot be removed, since something goes on writing there; end that, and start the same command again"
