@@ -24,7 +24,7 @@ from pipelines.plan import counted, human
 from pipelines.publish import publish
 from pipelines.refine import chunks_of, refine, shares
 from schemas.config import Config
-from schemas.plan import Plan
+from schemas.plan import Plan, changes
 from schemas.release import CARD, FOLDERS, MANIFEST, SCHEMA_VERSION, Manifest
 from schemas.work import Share
 from transforms import storage, task
@@ -122,7 +122,9 @@ class Job:
             except ValueError as error:
                 raise OutputError(f"{manifest_uri}: {error}; choose another --output, or remove this one") from error
             if differs := self._differs(manifest):
-                raise OutputError(f"{self.output} holds a release of other {differs}; choose another --output")
+                raise OutputError(
+                    f"{self.output} holds a finished release of other {differs}. Choose another --output, or remove it"
+                )
             return manifest
         own = storage.join(self.output, HOME)
         if not self._is_ours(own, restart):
@@ -133,9 +135,12 @@ class Job:
         return None
 
     def _differs(self, manifest: Manifest) -> str:
-        """What of a release is not as this job would make it, "" for nothing that can be told without reading."""
+        """What of a release is not as this job would make it, "" for nothing. Of inputs, only those are read that were
+        changed after it was made."""
         if manifest.config_digest != self.plan.config.digest():
-            return "settings"
+            settings = dataclasses.asdict(self.plan.config)
+            del settings["execution"]
+            return f"settings: {'; '.join(changes(settings, manifest.config)) or 'of another version'}"
         mine = {file.name: file.size for file in self.plan.files}
         its = {file.name: file.bytes for file in manifest.inputs}
         for name in sorted(mine.keys() | its.keys()):
@@ -145,6 +150,13 @@ class Job:
                 return f"inputs: it has {name} too"
             if mine[name] != its[name]:
                 return f"inputs: {name} had {its[name]:,} bytes, and has {mine[name]:,} now"
+        made, digests = (
+            storage.changed_at(storage.join(self.output, MANIFEST)),
+            {f.name: f.sha256 for f in manifest.inputs},
+        )
+        for file in self.plan.files:
+            if storage.changed_at(file.uri) > made and storage.sha256(file.uri) != digests[file.name]:
+                return f"inputs: {file.name} has the same size, but other content now"
         return ""
 
     def _is_ours(self, home: str, restart: bool) -> bool:
@@ -369,15 +381,19 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
             f"files hold other counts: {dict(rows)}; please report this with the staging area"
         )
     warnings = [
-        f"{count} place(s) in the inputs cannot be read ({rule}): what can is kept, see rejects/"
+        f"{count} unreadable section(s) in the inputs ({rule}): everything readable was kept, see rejects/"
         for rule, count in sorted(broken.items())
     ]
+    names = sorted(set(by_source) | set(published.sources))
+    if total and not kept:
+        warnings.append(f"no document was kept of {total:,} read: see rejects/ for the reasons")
+    if strangers := [name for name in plan.config.deduplicate.priority if name not in names]:
+        warnings.append(f"deduplicate.priority names sources that no document has: {', '.join(strangers)}")
     if published.clashes:
         warnings.append(
-            f"{published.clashes} document(s) have an id that another one has too: all are kept, and told apart by "
+            f"{published.clashes} document(s) have an id that another one has already: all are kept, and told apart by "
             "file and row"
         )
-    names = sorted(set(by_source) | set(published.sources))
     return Manifest(
         schema_version=SCHEMA_VERSION,
         config_digest=plan.config.digest(),

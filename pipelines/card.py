@@ -44,9 +44,9 @@ _ENGLISH = _Words(
     made="{kept} ({text:,} bytes of text) in {shards}, of {total} read. Made by Malmungchi: normalised to NFC,",
     dropped="filtered by language,",
     tagged="tagged with its language,",
-    near="only one kept of documents that are the same or similar (true Jaccard similarity of their sets of character "
-    "{ngram}-grams ≥ {threshold}),",
-    exact="only one kept of documents whose letters and digits are the same,",
+    near="one document kept of each group that is the same or similar in its letters and digits (true Jaccard "
+    "similarity of their sets of character {ngram}-grams ≥ {threshold}),",
+    exact="one document kept of each group with the same letters and digits,",
     undone="duplicates left in,",
     ordered="ordered by a hash of the id.",
     folders="`data/`: the documents. `rejects/`: every row that did not become a document, with step, rule, value and "
@@ -59,7 +59,7 @@ _ENGLISH = _Words(
     more="and {:,} more",
     reasons=("dropped because", "documents"),
     sources=("source", "read", "kept"),
-    languages=("language seen", "documents"),
+    languages=("language detected", "documents"),
 )
 
 _KOREAN = _Words(
@@ -70,20 +70,21 @@ _KOREAN = _Words(
     "Malmungchi(말뭉치)로 NFC 정규화를 하고,",
     dropped="한국어 문서만 골라낸 뒤,",
     tagged="문서마다 언어를 표시한 뒤,",
-    near="완전히 같거나 비슷한 문서(문자 {ngram}-그램 집합의 실제 자카드 유사도 {threshold} 이상)는 한 건만 남기고,",
+    near="글자와 숫자가 같거나 비슷한 문서(문자 {ngram}-그램 집합에서 직접 계산한 자카드 유사도 {threshold} 이상)는 "
+    "한 건만 남기고,",
     exact="글자와 숫자가 완전히 같은 문서는 한 건만 남기고,",
     undone="중복 문서는 그대로 두고,",
-    ordered="식별자의 해시값 순서로 배열했습니다.",
-    folders="`data/`: 문서. `rejects/`: 문서가 되지 못한 모든 행과 그 단계·규칙·값·기준. "
-    "`duplicates/`: 제외된 중복 문서별로, 대신 남긴 문서의 id와 유사도.",
+    ordered="식별자의 해시값 순으로 정렬했습니다.",
+    folders="`data/`: 문서. `rejects/`: 문서로 채택되지 않은 모든 행과 그 단계·규칙·측정값·기준값. "
+    "`duplicates/`: 제외된 중복 문서별로, 대신 최종 포함 문서의 id와 유사도.",
     manifest="`manifest.json`: 모든 파일의 체크섬·행 수·식별자 범위, 설정, 입력, 집계. "
     "`malmungchi verify`로 언제든 다시 확인할 수 있습니다.",
     digest="설정 해시(SHA-256 앞 16자리) `{digest}`. 문서별 라이선스는 `license` 열에 있습니다.",
     warning="경고",
     more="그 밖의 {:,}개",
     reasons=("제외 사유", "문서 수"),
-    sources=("출처", "읽은 문서", "남긴 문서"),
-    languages=("확인된 언어", "문서 수"),
+    sources=("출처", "읽은 문서", "최종 포함 문서"),
+    languages=("감지된 언어", "문서 수"),
 )
 
 
@@ -176,6 +177,6 @@ def card(manifest: Manifest) -> str:
         "size_categories:",
         f"- {_size_category(manifest.counts['kept'])}",
     ]
-    if _shards(manifest):
-        front += ["configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet"]
+    # Also where there is no shard: what reads it would take another folder for the documents.
+    front += ["configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet"]
     return "\n".join([*front, "---", "", *_section(_ENGLISH, manifest), *_section(_KOREAN, manifest)])

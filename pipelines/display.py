@@ -137,7 +137,7 @@ class Display:
         console.print(table)
         others = [f"{name} {count:,}" for name, count in list(manifest.languages.items())[:12]]
         if others:
-            console.print("languages seen: " + ", ".join(others))
+            console.print("languages detected: " + ", ".join(others))
         times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
         shards = sum(file.path.startswith("data/") for file in manifest.files)
         text = sum(file.text_bytes for file in manifest.files)

@@ -58,7 +58,7 @@ def explain(release: str, manifest: Manifest, id_: str, limit: int) -> Iterator[
             f"(Hangul is {row['hangul_share']:.1%} of {row['letters']} letters)"
         )
         if row["duplicate_count"] > 1:
-            yield f"  stands for {row['duplicate_count']} documents; dropped for it:"
+            yield f"  stands for {row['duplicate_count']} documents, itself included; dropped in its favour:"
             for_it = pc.field("cluster_id") == row["cluster_id"]  # ids may clash
             for pair in _rows(pairs, for_it, limit):
                 yield f"    {pair['dropped_id']}  {pair['rule']}  {pair['score']:.4f}"
@@ -69,12 +69,13 @@ def explain(release: str, manifest: Manifest, id_: str, limit: int) -> Iterator[
     dropped = pc.field("dropped_id") == id_
     for row in _rows(pairs, dropped, limit):
         yield f"{id_}: dropped at deduplicate by rule {row['rule']}, from {row['file']} row {row['row']}"
-        yield f"  similarity {row['score']:.4f}, threshold {threshold}; kept in its place: {row['kept_id']}"
+        near = f", threshold {threshold}" if row["rule"] == "near_duplicate" else ""
+        yield f"  similarity {row['score']:.4f}{near}; kept in its place: {row['kept_id']}"
     yield from _beyond(pairs, dropped, limit)
     rejects = _dataset(release, manifest, "rejects")
     for row in _rows(rejects, mine, limit):
         yield f"{id_}: dropped at {row['step']} by rule {row['rule']}, from {row['file']} row {row['row']}"
-        yield f"  value {row['value']}, threshold {row['threshold']}"
+        yield f"  value {row['value']}" + (f", threshold {row['threshold']}" if row["threshold"] is not None else "")
     yield from _beyond(rejects, mine, limit)
 
 
@@ -116,9 +117,11 @@ def inspect(release: str, arguments: argparse.Namespace) -> int:
     elif arguments.duplicates:
         found = list(_clusters(release, manifest, arguments.limit))
     else:
-        rules = _reject_rules(manifest)
+        rules, counted = _reject_rules(manifest), manifest.counts["rejected"]
         if arguments.rule and arguments.rule not in rules:
-            print(f"no rejects of rule {arguments.rule}; there are: {', '.join(rules) or 'none'}", file=sys.stderr)
+            hint = "; for duplicates use --duplicates" if f"deduplicate.{arguments.rule}" in counted else ""
+            known = ", ".join(rules) or "none"
+            print(f"no rejects of rule {arguments.rule}; there are: {known}{hint}", file=sys.stderr)
             return 1
         folder = "rejects" if arguments.rejects or arguments.rule else "data"
         chosen = pc.field("rule") == arguments.rule if arguments.rule else None

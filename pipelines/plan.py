@@ -10,12 +10,12 @@ from typing import BinaryIO
 
 from pipelines.discover import Found, InputError, discover, said
 from pipelines.memory import give_back
-from schemas.config import Config
+from schemas.config import Config, did_you_mean
 from schemas.exchange import layout
 from schemas.plan import Plan
-from schemas.work import Columns, InputFile
+from schemas.work import ROLES, Columns, InputFile
 from transforms import storage
-from transforms.columns import guess_columns, peek_columns
+from transforms.columns import ColumnsError, guess_columns, peek_columns
 from transforms.decompress import BrokenError, codec_of, expansion, open_decompressed
 from transforms.documents import FORMATS, uncompressed
 from transforms.exchange import REQUESTS
@@ -52,8 +52,8 @@ def _check_lines(name: str, head: bytes, columns: Sequence[str]) -> None:
     # Of an array that has a line for each element, the last element alone is a row.
     array = text.startswith(b"[") and (not columns or (lines[0] == b"[" and lines[-1].endswith(b",")))
     if array or (lines[0] == b"{" and not columns):
-        make = ".[]" if array else "."
-        raise InputError(f"{name}: a JSON document, not JSON lines: `jq -c '{make}'` makes lines of it")
+        make = "'.[]'` makes" if array else "'.document[]'` (or whatever its list of documents is called) makes"
+        raise InputError(f"{name}: a JSON document, not JSON lines: `jq -c {make} lines of it")
 
 
 def _opening(file: BinaryIO, codec: str) -> bytes:
@@ -65,13 +65,13 @@ def _opening(file: BinaryIO, codec: str) -> bytes:
         return b""
 
 
-def _look(ordinal: int, found: Found, config: Config) -> InputFile:
-    """A file of the plan, by its first bytes."""
+def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[str]]:
+    """(a file of the plan, the names of its columns), by its first bytes."""
     uri, name, info = found
     kind = format_of(name)
     if info["size"] is None:
         raise InputError(f"{storage.shown(uri)}: the server does not say how large this file is; download it first")
-    columns = Columns("text")
+    columns, names = Columns("text"), list[str]()
     with said(uri), storage.open_input(uri, _AHEAD) as file:
         codec = "none" if kind == "parquet" else codec_of(name, file.read(16))
         if kind != "text":
@@ -80,7 +80,15 @@ def _look(ordinal: int, found: Found, config: Config) -> InputFile:
             if kind == "jsonl":
                 _check_lines(name, head, names)
             columns = guess_columns(names, config.read, name)
-    return InputFile(ordinal, name, uri, kind, codec, int(info["size"]), version_of(info), columns)
+    return InputFile(ordinal, name, uri, kind, codec, int(info["size"]), version_of(info), columns), names
+
+
+def _check_named(config: Config, names: set[str]) -> None:
+    """Raises ColumnsError for a column that the configuration names and no input has."""
+    for role in ROLES:
+        name = getattr(config.read, role)
+        if name and names and name not in names:
+            raise ColumnsError(f"no input has a column {name!r} (read.{role}){did_you_mean(name, sorted(names))}")
 
 
 def expected_bytes(file: InputFile) -> int:
@@ -92,7 +100,9 @@ def look_into(found: Sequence[Found], config: Config) -> Plan:
     """The plan for what `discover` found. Raises InputError, ConfigError, PermissionError before any work is done."""
     remote = any("://" in uri for uri, _, _ in found)
     with ThreadPoolExecutor(REQUESTS if remote else 1) as pool:  # each mostly waits
-        files = list(pool.map(_look, range(len(found)), found, itertools.repeat(config)))
+        looks = list(pool.map(_look, range(len(found)), found, itertools.repeat(config)))
+    files = [file for file, _ in looks]
+    _check_named(config, {name for _, names in looks for name in names})
     give_back()  # a Parquet footer may have taken hundreds of megabytes
     estimate = sum(map(expected_bytes, files))
     return Plan(config, files, estimate, layout(estimate, config.shards.target_bytes))

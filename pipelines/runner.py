@@ -146,6 +146,7 @@ _FRAME = re.compile(
     r' +File ".*?(?<!apache_beam/)(?P<file>(?:transforms|pipelines|schemas)/[\w/]+\.py)", line (?P<line>\d+)'
 )
 _RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$")
+_STEP = re.compile(r" \[while running '.*?'\]")
 _LACKS = re.compile(r"\bModuleNotFoundError: No module named '([\w.]+)")
 
 
@@ -171,7 +172,7 @@ def _cause(error: BaseException) -> str:
         if inside and not line.startswith(" ") and (raised := _RAISED.match(line)):
             kind, message = raised["kind"], raised["message"] or ""
         inside = line.startswith(" ")
-    message = message.partition(" [while running")[0]
+    message = _STEP.sub("", message)  # Beam puts it behind the first argument of an error, which may have more
     if kind.partition(".")[0] in PACKAGES:
         return message
     known = getattr(builtins, kind, None)

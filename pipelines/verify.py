@@ -174,7 +174,7 @@ def verify(release: str) -> int:
     if count:
         print(f"{release}: {count} problem(s)", file=sys.stderr)
         return 1
-    print(f"{release}: every checksum, count and schema is right")
+    print(f"{release}: OK: all checksums, counts and schemas match")
     return 0
 
 

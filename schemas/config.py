@@ -79,13 +79,19 @@ def format_bytes(size: int) -> str:
 class Read:
     """Which columns of the input mean what, and what is too large to be a document."""
 
-    text: str = setting("", "column that holds the text; empty: guess (text, content, body, 본문, …)")
-    id: str = setting("", "column that holds the document's id; empty: guess; where missing, file name and row")
-    url: str = setting("", "column that holds the address; empty: guess")
-    source: str = setting("", "column that holds the source's name; empty: guess; where missing, the file's name")
-    license: str = setting("", "column that holds the licence; empty: guess")
-    published_at: str = setting("", "column that holds the date of publication; empty: guess")
-    collected_at: str = setting("", "column that holds the date of collection; empty: guess")
+    text: str = setting(
+        "", "column that holds the text; empty: detected from common names (text, content, body, 본문, …)"
+    )
+    id: str = setting(
+        "", "column that holds the document's id; empty: detected from common names; where missing, file name and row"
+    )
+    url: str = setting("", "column that holds the address; empty: detected from common names")
+    source: str = setting(
+        "", "column that holds the source's name; empty: detected from common names; where missing, the file's name"
+    )
+    license: str = setting("", "column that holds the licence; empty: detected from common names")
+    published_at: str = setting("", "column that holds the date of publication; empty: detected from common names")
+    collected_at: str = setting("", "column that holds the date of collection; empty: detected from common names")
     max_line_bytes: int = setting(64 << 20, "a longer line is rejected, and never held in memory")
     max_text_bytes: int = setting(32 << 20, "a longer text is rejected")
     strict: bool = setting(False, "a file with a break in it (truncated, corrupt) fails the job")
@@ -117,9 +123,11 @@ class Language:
 
     korean_share: float = setting(0.30, "share of Hangul among letters from which a document is Korean")
     prose_share: float = setting(
-        0.40, "share in prose, code left out, from which it is Korean mixed with something else"
+        0.40, "share in the prose, without code, from which it is Korean mixed with something else"
     )
-    mixed_share: float = setting(0.10, "share in text, markup and fenced code left out, below which it is not Korean")
+    mixed_share: float = setting(
+        0.10, "least share in the text without markup and fenced code; below it a document is not Korean"
+    )
     keep_mixed: bool = setting(True, "keep what is tagged ko-mixed")
     drop: bool = setting(True, "drop what is not Korean; off: only tag it")
 
@@ -135,8 +143,8 @@ class Fingerprint:
 
     ngram: int = setting(5, "characters in a shingle, counted in letters and digits only")
     seed: int = setting(1, "seed of the MinHash permutations (as datasketch.MinHash)")
-    bands: int = setting(22, "bands of the signature: more find more pairs, and cost more")
-    rows: int = setting(5, "hash values in a band: more propose fewer false pairs")
+    bands: int = setting(22, "bands of the signature: higher values find more pairs at higher cost")
+    rows: int = setting(5, "hash values in a band: higher values propose fewer false pairs")
     min_chars: int = setting(5, "documents with fewer letters and digits are compared for exact equality only")
 
     def __post_init__(self) -> None:
@@ -183,6 +191,11 @@ class Deduplicate:
                     f"deduplicate.prefer: {key!r} is none of {', '.join(ORDER_KEYS)}{hint}",
                     "deduplicate.prefer",
                 )
+        if self.priority and "priority" not in self.prefer:
+            raise ConfigError(
+                f"deduplicate.priority = {self.priority!r}: it counts only if deduplicate.prefer has 'priority' in it",
+                "deduplicate.priority",
+            )
         if self.near and not self.exact:
             raise ConfigError(
                 "deduplicate.exact = False: near-duplicates include exact ones; set deduplicate.near off too",
@@ -211,7 +224,7 @@ class Shards:
 class Execution:
     """How the job runs. Nothing here changes a byte of the release."""
 
-    workers: int = setting(0, "worker processes; 0: as many as cores, none of their own for a small input")
+    workers: int = setting(0, "worker processes; 0: one per core, and for a small input none besides the main process")
     chunk_bytes: int = setting(
         0,
         "bytes of input in a chunk, about; 0: 16MiB, and 64MiB from 4TiB of input on, where a worker needs 2 GB anyway",
@@ -219,7 +232,9 @@ class Execution:
     staging: str = setting("", "where intermediate files go; empty: a folder inside the output")
     keep_staging: bool = setting(False, "leave the intermediate files when done")
     shared_paths: bool = setting(False, "on a cluster: all workers mount local paths at the same place as this machine")
-    stall_seconds: int = setting(300, "local and Dask workers that do nothing for so long are given up; 0: never")
+    stall_seconds: int = setting(
+        300, "seconds without progress of local or Dask workers before the job fails; 0: never"
+    )
 
     def __post_init__(self) -> None:
         _require(self.workers >= 0, "execution.workers", self.workers, "0 or more")

@@ -20,6 +20,16 @@ _LARGE_INPUT_BYTES = 4 << 40
 _LARGE_PARTITIONS_BYTES = 32 << 30
 
 
+def changes(mine: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> list[str]:
+    """In words, which settings of `mine` are not as they were in `theirs`; both by section and name."""
+    return [
+        f"{section}.{name} was {before!r}, is {value!r}"
+        for section, settings in mine.items()
+        for name, value in settings.items()
+        if value != (before := theirs.get(section, {}).get(name))
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """Everything that decides what a job does. The same plan gives the same tasks, whoever runs them."""
@@ -64,12 +74,9 @@ class Plan:
 
     def differences(self, other: Plan) -> list[str]:
         """In words, what another plan of the same output does otherwise."""
-        found = []
         mine, theirs = dataclasses.asdict(self.config), dataclasses.asdict(other.config)
-        for section, settings in mine.items():
-            for name, value in settings.items():
-                if (section != "execution" or name == "chunk_bytes") and value != theirs[section][name]:
-                    found.append(f"{section}.{name} was {theirs[section][name]!r}, is {value!r}")
+        mine["execution"] = {"chunk_bytes": self.config.execution.chunk_bytes}
+        found = changes(mine, theirs)
         ours, before = {file.name: file for file in self.files}, {file.name: file for file in other.files}
         found += [f"input {name!r} is new" for name in sorted(ours.keys() - before.keys())]
         found += [f"input {name!r} is gone" for name in sorted(before.keys() - ours.keys())]
@@ -77,7 +84,9 @@ class Plan:
             if ours[name].version != before[name].version:
                 found.append(f"input {name!r} has changed")
             elif ours[name] != before[name]:
-                found.append(f"input {name!r} is read otherwise")
+                found.append(
+                    f"input {name!r} is read in another way, as the settings or the inputs beside it have changed"
+                )
         if not found and self.digest() != other.digest():
             found.append("the way the work is split (another version of this program began it)")
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
 import json
 import os
@@ -95,7 +96,7 @@ def test_the_release_is_whole(release: Path) -> None:
     assert sorted(path.name for path in release.iterdir()) == [
         "README.md", "data", "duplicates", "manifest.json", "rejects"
     ]  # fmt: skip
-    assert malmungchi("verify", release).stdout.strip().endswith("every checksum, count and schema is right")
+    assert malmungchi("verify", release).stdout.strip().endswith("OK: all checksums, counts and schemas match")
     for item in manifest["inputs"]:
         assert len(item["sha256"]) == 64
 
@@ -129,7 +130,7 @@ def test_ids_that_clash_are_told_and_both_documents_stay(release: Path) -> None:
     rows = pq.read_table(release / "data", columns=["id", "file"]).filter(pc.field("id") == "s1-00121")
     assert rows["file"].to_pylist() == ["a.jsonl", "b.jsonl"]
     warnings = json.loads((release / "manifest.json").read_text())["warnings"]
-    assert [warning.split(":")[0] for warning in warnings] == ["1 document(s) have an id that another one has too"]
+    assert [warning.split(":")[0] for warning in warnings] == ["1 document(s) have an id that another one has already"]
 
 
 def test_what_is_not_a_column_is_kept_as_metadata(release: Path) -> None:
@@ -231,7 +232,15 @@ def test_a_finished_release_is_left_alone_and_others_are_refused(release: Path, 
     assert "b.jsonl had" in refused.stderr
     refused = malmungchi("build", *sources, "--deduplicate-threshold", "0.9", check=False)
     assert refused.returncode == 1
-    assert "another --output" in refused.stderr
+    assert "deduplicate.threshold was 0.8, is 0.9. Choose another --output" in refused.stderr
+    # Of the same size, but changed since the release was made.
+    file = shorter / "b.jsonl"
+    file.write_bytes((inputs / "b.jsonl").read_bytes())
+    assert "already" in malmungchi("build", *changed).stderr
+    file.write_bytes(file.read_bytes().replace(b"torn", b"worn"))
+    refused = malmungchi("build", *changed, check=False)
+    assert refused.returncode == 1
+    assert "inputs: b.jsonl has the same size, but other content now" in refused.stderr
     other = tmp_path / "mine"
     write(other / "thesis.txt", [])
     refused = malmungchi("build", "--input", inputs / "a.jsonl", "--output", other, check=False)
@@ -254,6 +263,25 @@ def test_an_unfinished_job_goes_on_but_is_not_mixed(release: Path, inputs: Path,
     malmungchi("refine", *sources)
     malmungchi("build", *sources, "--deduplicate-threshold", "0.9", "--restart")
     assert json.loads((again / "manifest.json").read_text())["config"]["deduplicate"]["threshold"] == 0.9
+
+
+def test_what_breaks_a_strict_job_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", corpus.rows(3, 1))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()) + b"rubbish")
+    for workers in (0, 1):
+        arguments = ("--input", tmp_path / "a.jsonl.gz", "--output", tmp_path / "out", "--strict", "--workers", workers)
+        failed = malmungchi("build", *arguments, check=False)
+        assert failed.returncode == 1
+        assert "malmungchi: corrupt: a.jsonl.gz, line 4: unexpected bytes after the end of the gzip" in failed.stderr
+
+
+def test_a_release_of_nothing_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [{"text": "Nothing in here is Korean, not a single word of it."}] * 2)
+    arguments = ("--input", tmp_path / "a.jsonl", "--output", tmp_path / "out", "--deduplicate-priority", "a,b")
+    said = malmungchi("build", *arguments).stderr
+    assert "warning: no document was kept of 2 read: see rejects/ for the reasons" in said
+    assert "warning: deduplicate.priority names sources that no document has: b\n" in said
+    assert "path: data/*.parquet" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_the_stages_one_by_one_make_the_same_release(release: Path, inputs: Path, tmp_path: Path) -> None:

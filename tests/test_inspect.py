@@ -82,6 +82,8 @@ def test_a_rule_means_rejects(release: str, capsys: pytest.CaptureFixture[str]) 
     assert said(capsys, release, "--rejects").count("a.jsonl:") == 3
     err = said(capsys, release, "--rule", "notext", code=1)
     assert err.strip() == "no rejects of rule notext; there are: invalid_json, no_text"
+    err = said(capsys, release, "--rule", "near_duplicate", code=1)
+    assert err.strip().endswith("; for duplicates use --duplicates")
     assert "leave out" in said(capsys, release, "--duplicates", "--rule", "no_text", code=1)
 
 

@@ -92,7 +92,7 @@ def test_flags_set_what_they_name() -> None:
     made = config(
         "--language-korean-share", "0.4", "--no-normalize-fillers", "--fingerprint-bands=30",
         "--read-max-line-bytes", "8MiB", "--read-text", "본문", "--strict", "--workers", "3",
-        "--staging", "memory://x", "--deduplicate-prefer", "longest,id",
+        "--staging", "memory://x", "--deduplicate-prefer", "longest,priority",
         "--deduplicate-priority", "law", "--deduplicate-priority", "blog, news",
     )  # fmt: skip
     assert made.language.korean_share == 0.4
@@ -102,7 +102,7 @@ def test_flags_set_what_they_name() -> None:
     assert made.read.text == "본문"
     assert made.read.strict is True
     assert (made.execution.workers, made.execution.staging) == (3, "memory://x")
-    assert made.deduplicate.prefer == ["longest", "id"]
+    assert made.deduplicate.prefer == ["longest", "priority"]
     assert made.deduplicate.priority == ["law", "blog", "news"]
 
 
@@ -208,6 +208,7 @@ def test_an_empty_file_or_section_is_the_default(tmp_path: Path, text: str) -> N
         ("normalize:\n  fillers: 1\n", r"job\.yaml:2: .*true or false"),
         ("shards:\n  target_bytes: 5 MXB\n", r"job\.yaml:2: shards\.target_bytes: '5 MXB' is no size"),
         ("deduplicate:\n  threshold: .nan\n", r"job\.yaml:2: deduplicate\.threshold"),
+        ("deduplicate:\n  prefer: [id]\n  priority: [law]\n", r"job\.yaml:3: .*only if deduplicate\.prefer has"),
         ("deduplicate:\n  prefer: longest\n", r"job\.yaml:2: .*a list of words"),
         ("read: !!python/name:os.system\n", r"job\.yaml:1: "),
         ("a: 1\n---\nb: 2\n", r"job\.yaml:\d: "),

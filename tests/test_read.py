@@ -633,7 +633,7 @@ ROW = {"text": "가", "id": 1}
         (json.dumps([ROW, ROW], indent=2), ".[]"),
         ("\ufeff\n [" + ",\n".join([json.dumps(ROW)] * 3) + "]", ".[]"),
         ("[\r\n" + ",\r\n".join([json.dumps(ROW)] * 3) + "\r\n]\r\n", ".[]"),  # its last element is a good row
-        (json.dumps({"document": [ROW]}, indent=1), "."),
+        (json.dumps({"document": [ROW]}, indent=1), ".document[]"),
     ],
 )
 def test_a_json_document_is_refused_with_what_to_do(tmp_path: Path, data: str, make: str, codec: str) -> None:
@@ -642,6 +642,18 @@ def test_a_json_document_is_refused_with_what_to_do(tmp_path: Path, data: str, m
     with pytest.raises(InputError, match=r"a\.json: a JSON document, not JSON lines: `jq -c '") as error:
         make_plan([str(path)], Config())
     assert f"'{make}'" in str(error.value)
+
+
+def test_a_column_that_no_input_has(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "가", "license": "CC0"}\n', encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text('{"text": "가", "id": "b"}\n', encoding="utf-8")
+    (tmp_path / "c.txt").write_text("다", encoding="utf-8")
+    pattern = str(tmp_path / "*")
+    make_plan([pattern], Config(read=Read(license="license", id="id")))
+    with pytest.raises(
+        ColumnsError, match=r"no input has a column 'licence' \(read\.license\); did you mean 'license'"
+    ):
+        make_plan([pattern], Config(read=Read(license="licence")))
 
 
 @pytest.mark.parametrize("first", ["", "[1]", "[", "{", "{}", "[broken", "\x00"])

@@ -169,7 +169,7 @@ def _pieces(raw: BinaryIO, codec: str) -> Iterator[bytes]:
                 break
             rest += more
         if rest and not any(rest.startswith(magic[: len(rest)]) for magic in magics):
-            raise BrokenError("corrupt", f"after the end of the {codec} data, at byte {taken}, comes something else")
+            raise BrokenError("corrupt", f"unexpected bytes after the end of the {codec} data, at byte {taken}")
 
 
 class Decompressed:

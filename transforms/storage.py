@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
 import functools
+import hashlib
 import io
 import os
 import posixpath
@@ -94,7 +96,7 @@ def _reached(path: str) -> Iterator[None]:
         # Credentials may stand in the address of a server or a proxy.
         said = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:300]
         raise StorageError(
-            f"{path}: the store does not do what it is asked ({type(error).__name__}: {said}). Check its address, its "
+            f"{path}: the request to the store failed ({type(error).__name__}: {said}). Check its address, its "
             "health and the network; what is finished is kept: start the same command again to go on"
         ) from error
 
@@ -266,6 +268,25 @@ def size(uri: str) -> int:
         return int(fs.size(path))
     except FileNotFoundError:
         return -1
+
+
+def changed_at(uri: str) -> float:
+    """Seconds since 1970 when an object was last changed or, locally, put where it is; 0 if its store does not say."""
+    fs, path = resolve(uri)
+    info = fs.info(path)
+    if is_local(fs):
+        return max(info["mtime"], info["created"])
+    stamps = (info.get(name) for name in ("LastModified", "mtime", "updated"))
+    return next((stamp.timestamp() for stamp in stamps if isinstance(stamp, datetime.datetime)), 0.0)
+
+
+def sha256(uri: str) -> str:
+    """Of an object's bytes, in hex."""
+    digest = hashlib.sha256()
+    with open_input(uri) as file:
+        while block := file.read(_RANGE_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def exists(uri: str) -> bool:
