@@ -47,8 +47,6 @@ _CONNECT_SECONDS = 5
 _POLL_SECONDS = 1.0
 # For so long no worker may work on a task before the scheduler is made to look at its queue.
 _IDLE_SECONDS = 3.0
-# Of a core: a Dask worker without work takes 2 to 4.
-_BUSY_PERCENT = 10
 
 _DASK = ("dask", "distributed")
 
@@ -330,11 +328,8 @@ class CoreRunner(PipelineRunner):
     """Runs a pipeline to its end on the Dask cluster that the options name.
 
     Raises EngineError for a pipeline outside the portable core, ClusterError when the cluster or all of its workers
-    are gone, or have done nothing for `stall_seconds` (0: never), and what the pipeline raises.
+    are gone, and what the pipeline raises.
     """
-
-    def __init__(self, stall_seconds: float = 0) -> None:
-        self._stall_seconds = stall_seconds
 
     def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> PipelineResult:
         with connected(options) as client:
@@ -342,7 +337,7 @@ class CoreRunner(PipelineRunner):
             leaves = translate(pipeline, options.view_as(DaskOptions).npartitions or partitions(threads))
             futures = client.compute([leaf.count() for leaf in leaves])
             try:
-                _wait(client, futures, _Watch(client, options, self._stall_seconds))
+                _wait(client, futures)
             finally:
                 with contextlib.suppress(Exception):  # of a cluster that is gone
                     client.cancel(futures, force=True)
@@ -352,72 +347,50 @@ class CoreRunner(PipelineRunner):
 class _Watch:
     """What the workers do while a pipeline runs, as they say it themselves, about once a second."""
 
-    def __init__(self, client: distributed.Client, options: PipelineOptions, stall_seconds: float) -> None:
-        self._client, self._options, self._stall_seconds = client, options, stall_seconds
-        self._seen: dict[str, Any] = {}
-        # When a worker was there, one of them worked, and something moved, at last.
-        self._there = self._working = self._moved = time.monotonic()
-        self._begun = False  # the scheduler may need minutes for a large graph before the first task
+    def __init__(self, client: distributed.Client) -> None:
+        self._client = client
+        self._lonely: float | None = None  # since when no worker is there
+        self._idle: float | None = None  # since when none works on a task
 
     def look(self) -> None:
-        """Raises ClusterError when all workers are gone or paused, or nothing has moved for `stall_seconds`."""
+        """Raises ClusterError when all workers are gone or paused."""
         try:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+            workers = list(self._client.scheduler_info(n_workers=-1)["workers"].values())
         except (OSError, TimeoutError):
             return  # the next round finds out whether the scheduler is gone
         now = time.monotonic()
-        if any(worker["status"] == "running" for worker in workers.values()):
-            self._there = now
-        elif now - self._there > LONELY_SECONDS:
-            raise ClusterError(_lonely(bool(workers)))
-        counts = [worker["metrics"]["task_counts"] for worker in workers.values()]
-        self._begun = self._begun or any(counts)
-        if any(count.get("executing") for count in counts):
-            self._working = now
-        elif now - self._working > _IDLE_SECONDS:
-            self._working = now
+        if not any(worker["status"] == "running" for worker in workers):
+            self._lonely = self._lonely or now
+            if now - self._lonely > LONELY_SECONDS:
+                raise ClusterError(_PAUSED if workers else f"all workers of the Dask cluster are gone. {KEPT}")
+            return
+        self._lonely = None
+        if any(worker["metrics"]["task_counts"].get("executing") for worker in workers):
+            self._idle = None
+            return
+        self._idle = self._idle or now
+        if now - self._idle > _IDLE_SECONDS:
+            self._idle = now
             self._nudge()
-        if self._moves(workers) or not self._begun:
-            self._moved = now
-        elif self._stall_seconds and now - self._moved > self._stall_seconds:
-            busy = [address for address, keys in self._client.processing().items() if keys]
-            raise ClusterError(
-                f"nothing has moved on the Dask cluster for {self._stall_seconds:.0f} s (execution.stall_seconds); "
-                f"workers with tasks: {', '.join(sorted(busy)) or 'none'}. Their logs may say more. {KEPT}"
-            )
-
-    def _moves(self, workers: dict[str, Any]) -> bool:
-        """Whether a worker that has reported since the last look was busy, or has other tasks or data than then."""
-        moves = False
-        for address, worker in workers.items():
-            metrics = worker["metrics"]
-            has = metrics["task_counts"], metrics["transfer"]["incoming_count_total"]
-            last, had = self._seen.get(address, (0.0, None))
-            self._seen[address] = metrics["time"], has
-            moves |= has != had or (metrics["time"] > last and metrics["cpu"] > _BUSY_PERCENT)
-        return moves
 
     def _nudge(self) -> None:
-        """Makes the scheduler look at its queue, as it does when a client goes.
+        """Makes the scheduler look at its queue, as it does when a client lets go of something.
 
         When a worker is lost while all others wait for what it held, Dask (2026.8 too) puts what must be done again in
         the queue, and looks at that only when a task ends or a worker comes: for ever, if none does.
         """
-        with contextlib.suppress(EngineError), connected(self._options):
-            pass
+        self._client.submit(int, pure=False).release()
 
 
-def _lonely(paused: bool) -> str:
-    if not paused:
-        return f"all workers of the Dask cluster are gone. {KEPT}"
-    return (
-        "Dask has paused all workers, since they have used up the memory that it thinks they have: start them with "
-        f"--memory-limit 0, or with a limit of 2 GB for each thread. {KEPT}"
-    )
+_PAUSED = (
+    "Dask has paused all workers, since they have used up the memory that it thinks they have: start them with "
+    f"--memory-limit 0, or with a limit of 2 GB for each thread. {KEPT}"
+)
 
 
-def _wait(client: distributed.Client, futures: list[Any], watch: _Watch) -> None:
+def _wait(client: distributed.Client, futures: list[Any]) -> None:
     """Waits until all is done. Raises ClusterError, or what a task raised."""
+    watch = _Watch(client)
     some_done = threading.Event()
     for future in futures:
         future.add_done_callback(lambda _: some_done.set())

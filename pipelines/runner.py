@@ -57,12 +57,12 @@ def run(
 
     Raises StageError with the cause when the pipeline fails, DamagedError when that is a damaged staged file, and
     WorkerDiedError within seconds when a local worker is killed (Beam itself would wait for ever), or when none of
-    them has done anything for `stall_seconds` (0: never); ClusterError for the same on Dask, or when a cluster is gone.
+    them has done anything for `stall_seconds` (0: never); ClusterError when a cluster is gone.
     """
     options = _Options(list(arguments))
     engine = engines.name(arguments)
     if engine != engines.LOCAL:
-        pipeline = beam.Pipeline(runner=_runner(engine, stall_seconds), options=options)
+        pipeline = beam.Pipeline(runner=_runner(engine), options=options)
         build(pipeline)
         with _causes(), _elsewhere():
             result = pipeline.run()
@@ -104,13 +104,13 @@ class _Options(PipelineOptions):
         return views[cls]
 
 
-def _runner(engine: str, stall_seconds: float) -> PipelineRunner | None:
+def _runner(engine: str) -> PipelineRunner | None:
     """The runner of an engine that is not to be Beam's own."""
     if engine != "dask":
         return None
     from pipelines.dask_runner import CoreRunner
 
-    return CoreRunner(stall_seconds)
+    return CoreRunner()
 
 
 @contextlib.contextmanager

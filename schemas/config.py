@@ -232,9 +232,7 @@ class Execution:
     staging: str = setting("", "where intermediate files go; empty: a folder inside the output")
     keep_staging: bool = setting(False, "leave the intermediate files when done")
     shared_paths: bool = setting(False, "on a cluster: all workers mount local paths at the same place as this machine")
-    stall_seconds: int = setting(
-        300, "seconds without progress of local or Dask workers before the job fails; 0: never"
-    )
+    stall_seconds: int = setting(300, "seconds without progress of local workers before the job fails; 0: never")
 
     def __post_init__(self) -> None:
         _require(self.workers >= 0, "execution.workers", self.workers, "0 or more")

@@ -150,13 +150,13 @@ def test_a_task_that_ends_its_workers_is_an_error_that_says_what_to_do(elsewhere
 
 
 def test_a_queue_that_the_scheduler_forgets_is_gone_on_with(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dask forgets it now and then when a worker is lost; here it looks at it only when a client goes."""
+    """Dask forgets it now and then when a worker is lost; here it looks only when a client lets go of something."""
 
     def forget(dask_scheduler: Any) -> None:
         look = dask_scheduler.stimulus_queue_slots_maybe_opened
 
         def seldom(*, stimulus_id: str) -> None:
-            if stimulus_id.startswith("remove-client"):
+            if stimulus_id.startswith("client-releases-keys"):
                 look(stimulus_id=stimulus_id)
 
         dask_scheduler.stimulus_queue_slots_maybe_opened = seldom
@@ -173,25 +173,6 @@ def test_a_queue_that_the_scheduler_forgets_is_gone_on_with(cluster: Cluster, mo
         thread.start()
         thread.join(60)
         assert done == ["DONE"]
-
-
-def test_workers_that_do_nothing_for_long_are_given_up(cluster: Cluster) -> None:
-    cluster.add()
-    options = PipelineOptions([f"--dask_client_address={cluster.address}"])
-    pipeline = beam.Pipeline(runner=dask_runner.CoreRunner(stall_seconds=4), options=options)
-    _ = pipeline | beam.Create([1]) | beam.Map(lambda _: __import__("time").sleep(600))
-    said = r"nothing has moved on the Dask cluster for 4 s .*workers with tasks: tcp://127.0.0.1:\d+\..*start the same"
-    with pytest.raises(ClusterError, match=said):
-        pipeline.run()
-
-
-def test_workers_that_work_for_long_are_not_given_up(cluster: Cluster) -> None:
-    cluster.add()
-    options = PipelineOptions([f"--dask_client_address={cluster.address}"])
-    pipeline = beam.Pipeline(runner=dask_runner.CoreRunner(stall_seconds=6), options=options)
-    busy = "import hashlib, time; end = time.monotonic() + 9\nwhile time.monotonic() < end: hashlib.md5(bytes(1 << 22))"
-    _ = pipeline | beam.Create([1]) | beam.Map(lambda _: exec(busy, {}))
-    pipeline.run()
 
 
 # ---- what is refused before anything starts

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def test_folders_are_removed_in_which_someone_still_writes(tmp_path: Path) -> No
     writer = threading.Thread(target=write_on)
     writer.start()
     try:
-        for _ in range(30):
+        for _ in range(6):
             with contextlib.suppress(storage.StorageError):  # who writes all the time may win
                 storage.remove(str(tmp_path / "work"))
             storage.remove_parts(str(tmp_path / "work"))
@@ -190,11 +191,23 @@ def test_folders_are_removed_in_which_someone_still_writes(tmp_path: Path) -> No
     assert not (tmp_path / "work").exists()
 
 
+def test_a_folder_may_be_removed_by_two_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    for _ in range(5):
+        for number in range(500):
+            storage.write_bytes(str(folder / f"{number % 10}" / f"{number}"), b"x")
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(storage.remove, [str(folder)] * 2)) == [None, None]
+        assert not folder.exists()
+    (tmp_path / "file").touch()
+    storage.remove(str(tmp_path / "file" / "below"))
+
+
 def test_a_folder_that_is_filled_again_each_time_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, rmtree = tmp_path / "work", shutil.rmtree
 
-    def fill_again(path: str) -> None:
-        rmtree(path)
+    def fill_again(path: str, **options: Any) -> None:
+        rmtree(path, **options)
         folder.mkdir()
 
     monkeypatch.setattr(shutil, "rmtree", fill_again)

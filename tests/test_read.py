@@ -373,16 +373,6 @@ def test_parquet_columns_of_the_same_name_are_all_kept(tmp_path: Path) -> None:
     assert json.loads(document["metadata"]) == {"note": "a", "text (2)": "b", "note (2)": "c", "text (2) (2)": "d"}
 
 
-def test_parquet_fixed_lists_may_be_null(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    vectors = pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2))
-    inside = pa.StructArray.from_arrays([vectors], ["v"])
-    pq.write_table(pa.table({"text": ["글", "말", "한글"], "vector": vectors, "inside": inside}), path)
-    first, second, _ = documents(read(whole(path, "parquet")))
-    assert json.loads(first["metadata"]) == {"vector": [1.0, 2.0], "inside": {"v": [1.0, 2.0]}}
-    assert json.loads(second["metadata"]) == {"inside": {"v": None}}
-
-
 def test_parquet_rows_that_cannot_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, documents_of = tmp_path / "a.parquet", read_parquet._documents
 

@@ -4,7 +4,7 @@ there may be millions."""
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -22,7 +22,6 @@ SCHEMA_BYTES = 4 << 20
 METADATA_BYTES = 32 << 20
 MAX_FOOTER = 256 << 20
 _MAGIC = b"PAR1"
-_ARROW_SCHEMA = b"ARROW:schema"  # a key in a footer's metadata
 
 
 class Part(NamedTuple):
@@ -51,12 +50,6 @@ def _length(count: int) -> bytes:
     return bytes([*out, count])
 
 
-def _metadata(pieces: Sequence[bytes]) -> Any:
-    """pyarrow's FileMetaData of a footer in pieces."""
-    size = sum(map(len, pieces)).to_bytes(4, "little")
-    return pq.read_metadata(io.BytesIO(b"".join((_MAGIC, *pieces, size, _MAGIC))))
-
-
 class Footer:
     """What stands at the end of a Parquet file: `groups` row groups of columns with `names`, of together `rows` rows.
 
@@ -70,10 +63,8 @@ class Footer:
             raw.seek(max(size - 8, 0))
             end = raw.read(8)
             length = int.from_bytes(end[:4], "little")
-            if length + 8 > size or end[4:] != _MAGIC:
-                raise ValueError("it is encrypted" if end[4:] == b"PARE" else "the file does not end with one")
-            if length <= PART_BYTES:
-                self._whole = self._open(self._read(size - 8 - length, length))
+            if length <= PART_BYTES or length + 8 > size or end[4:] != _MAGIC:
+                self._whole = self._open()
                 self.groups: int = self._whole.metadata.num_row_groups
                 first = self._whole
             else:
@@ -104,13 +95,7 @@ class Footer:
         self._raw.seek(place)
         return self._raw.read(length)
 
-    def _open(self, *pieces: bytes) -> Any:
-        """pyarrow's ParquetFile with a footer in pieces."""
-        metadata = _metadata(pieces)
-        if any("fixed_size_list" in str(kind) for kind in metadata.schema.to_arrow_schema().types):
-            # pyarrow writes fixed lists that are null, but does not read them. Without its own schema, which Parquet's
-            # own types do without, they are lists like others.
-            metadata = _metadata([piece.replace(_ARROW_SCHEMA, b"-" * len(_ARROW_SCHEMA)) for piece in pieces])
+    def _open(self, metadata: Any = None) -> Any:
         return pq.ParquetFile(self._raw, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, memory_map=False)
 
     def _part(self, start: int) -> Part:
@@ -118,7 +103,9 @@ class Footer:
         end = int(np.searchsorted(self._starts, self._starts[start] + PART_BYTES, "right")) - 1
         end = max(end, min(start + 1, self.groups))
         groups = self._read(int(self._starts[start]), int(self._starts[end] - self._starts[start]))
-        return Part(self._open(self._head, _length(end - start), groups, self._tail), start, end)
+        pieces = (self._head, _length(end - start), groups, self._tail)
+        size = sum(map(len, pieces)).to_bytes(4, "little")
+        return Part(self._open(pq.read_metadata(io.BytesIO(b"".join((_MAGIC, *pieces, size, _MAGIC))))), start, end)
 
     def parts(self, start: int = 0, end: int = -1) -> Iterator[Part]:
         """The row groups [start, end), -1 for all behind, in parts that cover them in order. Raises BrokenError."""

@@ -13,6 +13,7 @@ import posixpath
 import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -390,6 +391,12 @@ def names(uri: str) -> list[str]:
 _REMOVALS = 5
 
 
+def _unless_gone(_: Any, __: str, raised: Any) -> None:
+    """For rmtree: someone else may remove what is in the folder as well."""
+    if not isinstance(raised[1], FileNotFoundError):
+        raise raised[1]
+
+
 def remove(uri: str) -> None:
     """Removes an object or a folder with all below it, if it is there, also while a worker that nobody knows of writes
     and removes files in it. Raises StorageError if that one is faster for long."""
@@ -398,15 +405,18 @@ def remove(uri: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             fs.rm(path, recursive=True)
         return
-    for _ in range(_REMOVALS):
+    for attempt in range(_REMOVALS):
+        time.sleep(attempt * 0.05)
         try:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(path) if not os.path.isdir(path) or os.path.islink(path) else shutil.rmtree(path)
-            if not os.path.lexists(path):
-                return
+            if not os.path.isdir(path) or os.path.islink(path):
+                os.remove(path)
+            else:
+                shutil.rmtree(path, onerror=_unless_gone)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
                 raise
+        if not os.path.lexists(path):
+            return
     raise StorageError(
         f"{path}: cannot be removed, since something goes on writing there; end that, and start the same command again"
     )
