@@ -150,10 +150,8 @@ class Job:
                 return f"inputs: it has {name} too"
             if mine[name] != its[name]:
                 return f"inputs: {name} had {its[name]:,} bytes, and has {mine[name]:,} now"
-        made, digests = (
-            storage.changed_at(storage.join(self.output, MANIFEST)),
-            {f.name: f.sha256 for f in manifest.inputs},
-        )
+        made = storage.changed_at(storage.join(self.output, MANIFEST))
+        digests = {file.name: file.sha256 for file in manifest.inputs}
         for file in self.plan.files:
             if storage.changed_at(file.uri) > made and storage.sha256(file.uri) != digests[file.name]:
                 return f"inputs: {file.name} has the same size, but other content now"

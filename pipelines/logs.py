@@ -21,6 +21,7 @@ def quiet() -> None:
     )
     # Beam logs what fails in several processes, each with its traceback; the launcher says the cause once.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs each attempt, with its traceback
 
 
 def hide_tracebacks() -> None:

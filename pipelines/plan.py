@@ -99,10 +99,12 @@ def expected_bytes(file: InputFile) -> int:
 def look_into(found: Sequence[Found], config: Config) -> Plan:
     """The plan for what `discover` found. Raises InputError, ConfigError, PermissionError before any work is done."""
     remote = any("://" in uri for uri, _, _ in found)
+    files, names = list[InputFile](), set[str]()
     with ThreadPoolExecutor(REQUESTS if remote else 1) as pool:  # each mostly waits
-        looks = list(pool.map(_look, range(len(found)), found, itertools.repeat(config)))
-    files = [file for file, _ in looks]
-    _check_named(config, {name for _, names in looks for name in names})
+        for file, some in pool.map(_look, range(len(found)), found, itertools.repeat(config)):
+            files.append(file)
+            names.update(some)
+    _check_named(config, names)
     give_back()  # a Parquet footer may have taken hundreds of megabytes
     estimate = sum(map(expected_bytes, files))
     return Plan(config, files, estimate, layout(estimate, config.shards.target_bytes))

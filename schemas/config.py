@@ -311,7 +311,7 @@ def _typed(name: str, value: Any, kind: Any, choices: tuple[str, ...]) -> Any:
     return value
 
 
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 
 
 def from_mapping(data: Mapping[str, Any]) -> Config:
@@ -327,6 +327,8 @@ def from_mapping(data: Mapping[str, Any]) -> Config:
     for name, values in data.items():
         if name not in known:
             hint = did_you_mean(str(name), known)
+            if name in ("input", "output"):
+                hint = f"; it is given as a flag, --{name}"
             raise ConfigError(f"unknown section {name!r}{hint} (known: {', '.join(known)})", str(name))
         if values is None:
             continue

@@ -196,6 +196,7 @@ def test_an_empty_file_or_section_is_the_default(tmp_path: Path, text: str) -> N
     ("text", "message"),
     [
         ("read:\n  txt: body\n", r"job\.yaml:2: unknown setting read\.txt; did you mean 'text'"),
+        ("input: a.jsonl\n", r"job\.yaml:1: unknown section 'input'; it is given as a flag, --input "),
         ("read: {}\nlangauge:\n  korean_share: 1\n", r"job\.yaml:2: unknown section 'langauge'.*'language'"),
         ("read:\n  text: a\n  url: b\n  text: c\n", r"job\.yaml:4: read\.text is set twice, first in line 2"),
         ("read: {}\nshards: {}\nread: {}\n", r"job\.yaml:3: read is set twice"),
