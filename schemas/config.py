@@ -161,7 +161,7 @@ class Fingerprint:
         return self.bands * self.rows
 
 
-ORDER_KEYS = ("priority", "longest", "shortest", "newest", "oldest", "id")
+ORDER_KEYS = ("priority", "licensed", "longest", "shortest", "newest", "oldest", "id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,9 +172,9 @@ class Deduplicate:
     near: bool = setting(True, "drop documents whose shingles are nearly those of a kept one")
     threshold: float = setting(0.8, "true Jaccard similarity of shingle sets from which two are near-duplicates")
     prefer: list[str] = setting(  # noqa: RUF009
-        ["priority", "longest", "oldest", "id"],
+        ["priority", "licensed", "longest", "oldest", "id"],
         "which of two duplicates stays: the first of these that tells them apart "
-        "(priority, longest, shortest, newest, oldest, id)",
+        "(priority, longest, shortest, newest, oldest, id; licensed: one with a licence before one without)",
     )
     priority: list[str] = setting([], "names of sources, the most preferred first; others come after them")  # noqa: RUF009
     bucket: int = setting(

@@ -28,6 +28,7 @@ EXACT = pa.schema(
         *_IDENTITY,
         pa.field("id", pa.string(), nullable=False),
         pa.field("priority", pa.int32(), nullable=False),
+        pa.field("licensed", pa.bool_(), nullable=False),
         pa.field("chars", pa.int32(), nullable=False),
         pa.field("bytes", pa.int32(), nullable=False),
         pa.field("date", pa.int64()),

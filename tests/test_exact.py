@@ -22,7 +22,10 @@ from transforms.stage import exact_rows, nodes
 
 
 def exact_batch(rows: list[dict[str, object]]) -> pa.RecordBatch:
-    base = {"node": 1, "content_hash": b"a" * 16, "partition": 0, "priority": 0, "chars": 1, "bytes": 3, "date": None}
+    base = {
+        "node": 1, "content_hash": b"a" * 16, "partition": 0, "priority": 0, "licensed": False, "chars": 1, "bytes": 3,
+        "date": None,
+    }  # fmt: skip
     return pa.RecordBatch.from_pylist(
         [{**base, "ordinal": i, "id": f"d{i}", **row} for i, row in enumerate(rows)], EXACT
     )
@@ -32,6 +35,8 @@ def exact_batch(rows: list[dict[str, object]]) -> pa.RecordBatch:
     ("prefer", "rows", "expected"),
     [
         (["priority"], [{"priority": 2}, {"priority": 0}, {"priority": 1}], [1, 2, 0]),
+        (["licensed"], [{}, {"licensed": True}, {}], [1, 0, 2]),
+        (Deduplicate().prefer, [{"chars": 9}, {"licensed": True}, {"priority": -1}], [2, 1, 0]),
         (["longest"], [{"chars": 5}, {"chars": 9}, {"chars": 7}], [1, 2, 0]),
         (["shortest"], [{"chars": 5}, {"chars": 9}, {"chars": 3}], [2, 0, 1]),
         (["newest"], [{"date": 5}, {"date": None}, {"date": 9}], [2, 0, 1]),
@@ -140,7 +145,7 @@ def test_many_copies_go_out_in_pieces(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_nodes_and_rows_of_a_staged_chunk() -> None:
-    rows = documents(["하나", "두울"], source=["b", "x"])
+    rows = documents(["하나", "두울"], source=["b", "x"], license=["", "CC0-1.0"])
     for field, value in zip(LANGUAGE, ["ko", "script", 1.0, 1.0, 2, 2], strict=True):
         rows = rows.append_column(field, pa.array([value] * 2, field.type))
     hashes = pa.array([(1).to_bytes(8, "little") + b"h" * 8, (2).to_bytes(8, "little") + b"h" * 8], pa.binary(16))
@@ -149,5 +154,6 @@ def test_nodes_and_rows_of_a_staged_chunk() -> None:
     assert nodes(rows.slice(1)["content_hash"]).tolist() == [2]
     staged = exact_rows(rows, np.array([4, 5]), Deduplicate(priority=["a", "b"]))
     assert staged["priority"].to_pylist() == [1, 2]
+    assert staged["licensed"].to_pylist() == [False, True]
     assert staged["bytes"].to_pylist() == [6, 6]
     assert binary_keys(hashes.slice(1))[0].tobytes() == hashes[1].as_py()

@@ -20,6 +20,7 @@ from transforms.task import RunTasks
 
 _SORT_KEYS = {
     "priority": ("priority", "ascending"),
+    "licensed": ("licensed", "descending"),
     "longest": ("chars", "descending"),
     "shortest": ("chars", "ascending"),
     "newest": ("date", "descending"),

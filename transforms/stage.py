@@ -28,7 +28,8 @@ def nodes(content_hash: pa.FixedSizeBinaryArray) -> np.ndarray:
 
 
 def exact_rows(rows: pa.RecordBatch, partition: np.ndarray, config: Deduplicate) -> pa.RecordBatch:
-    """EXACT rows of staged rows. `priority` is the place of the source in the configured list."""
+    """EXACT rows of staged rows. `priority` is the place of the source in the configured list, `licensed` whether the
+    document says its licence, whatever that is."""
     count = rows.num_rows
     known = pa.array(config.priority, pa.string())
     priority = pc.fill_null(pc.index_in(rows["source"], known), len(known)) if len(known) else np.zeros(count, np.int32)
@@ -39,6 +40,7 @@ def exact_rows(rows: pa.RecordBatch, partition: np.ndarray, config: Deduplicate)
         pa.array(partition.astype(np.int32)),
         rows["id"],
         priority,
+        pc.fill_null(pc.greater(pc.binary_length(rows["license"]), 0), False),
         rows["chars"],
         pa.array(np.diff(string_buffers(rows["text"])[1])),
         rows["published_at"].cast(pa.int64()),
