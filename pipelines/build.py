@@ -10,6 +10,7 @@ import platform
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ from schemas.plan import Plan, changes
 from schemas.release import CARD, FOLDERS, MANIFEST, SCHEMA_VERSION, Manifest
 from schemas.work import Share
 from transforms import storage, task
-from transforms.exchange import DamagedError
+from transforms.exchange import REQUESTS, DamagedError
 from transforms.publish import Shard, pack
 
 PLAN = "plan.json"
@@ -152,8 +153,10 @@ class Job:
                 return f"inputs: {name} had {its[name]:,} bytes, and has {mine[name]:,} now"
         made = storage.changed_at(storage.join(self.output, MANIFEST))
         digests = {file.name: file.sha256 for file in manifest.inputs}
-        for file in self.plan.files:
-            if storage.changed_at(file.uri) > made and storage.sha256(file.uri) != digests[file.name]:
+        with ThreadPoolExecutor(REQUESTS) as pool:  # each mostly waits
+            changed = list(pool.map(storage.changed_at, [file.uri for file in self.plan.files]))
+        for file, at in zip(self.plan.files, changed, strict=True):
+            if at > made and storage.sha256(file.uri)[0] != digests[file.name]:
                 return f"inputs: {file.name} has the same size, but other content now"
         return ""
 

@@ -76,7 +76,7 @@ _KOREAN = _Words(
     undone="중복 문서는 그대로 두고,",
     ordered="식별자의 해시값 순으로 정렬했습니다.",
     folders="`data/`: 문서. `rejects/`: 문서로 채택되지 않은 모든 행과 그 단계·규칙·측정값·기준값. "
-    "`duplicates/`: 제외된 중복 문서별로, 대신 최종 포함 문서의 id와 유사도.",
+    "`duplicates/`: 제외된 중복 문서별로, 대신 남긴 문서의 id와 유사도.",
     manifest="`manifest.json`: 모든 파일의 체크섬·행 수·식별자 범위, 설정, 입력, 집계. "
     "`malmungchi verify`로 언제든 다시 확인할 수 있습니다.",
     digest="설정 해시(SHA-256 앞 16자리) `{digest}`. 문서별 라이선스는 `license` 열에 있습니다.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -17,15 +16,6 @@ from schemas.release import CARD, FOLDERS, MANIFEST, File, Manifest, is_untouche
 from transforms import storage
 from transforms.kernels import strings
 from transforms.kernels.utf8 import string_buffers
-
-
-def _sha256(uri: str) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
-    with storage.open_input(uri) as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
 
 
 class _Order:
@@ -44,7 +34,7 @@ class _Order:
 def _check_file(release: str, file: File, manifest: Manifest, order: _Order) -> Iterator[str]:
     uri = storage.join(release, file.path)
     try:
-        digest, size = _sha256(uri)
+        digest, size = storage.sha256(uri)
     except FileNotFoundError:
         yield f"{file.path}: missing"
         return

@@ -326,9 +326,8 @@ def from_mapping(data: Mapping[str, Any]) -> Config:
     parts: dict[str, Any] = {}
     for name, values in data.items():
         if name not in known:
-            hint = did_you_mean(str(name), known)
-            if name in ("input", "output"):
-                hint = f"; it is given as a flag, --{name}"
+            flag = name in ("input", "output")
+            hint = f"; it is given as a flag, --{name}" if flag else did_you_mean(str(name), known)
             raise ConfigError(f"unknown section {name!r}{hint} (known: {', '.join(known)})", str(name))
         if values is None:
             continue

@@ -145,7 +145,7 @@ def test_many_copies_go_out_in_pieces(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_nodes_and_rows_of_a_staged_chunk() -> None:
-    rows = documents(["하나", "두울"], source=["b", "x"], license=["", "CC0-1.0"])
+    rows = documents(["하나", "두울"], source=["b", "x"], license=[None, "CC0-1.0"])
     for field, value in zip(LANGUAGE, ["ko", "script", 1.0, 1.0, 2, 2], strict=True):
         rows = rows.append_column(field, pa.array([value] * 2, field.type))
     hashes = pa.array([(1).to_bytes(8, "little") + b"h" * 8, (2).to_bytes(8, "little") + b"h" * 8], pa.binary(16))

@@ -849,7 +849,7 @@ def test_verify_finds_rows_removed_behind_the_back_of_the_manifest(sign: bool, r
     path = next((release / "data").iterdir())
     table = pq.read_table(path)
     pq.write_table(table.slice(0, table.num_rows - 3), path)
-    digest, size = verify._sha256(str(path))
+    digest, size = storage.sha256(str(path))
     text = sum(len(value.encode()) for value in table["text"].to_pylist()[:-3])
 
     def change(fields: dict[str, Any]) -> None:

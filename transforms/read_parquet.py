@@ -65,9 +65,7 @@ def read_parquet(item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO) 
     for batch, row, broken in _batches(item, raw, made):
         if broken or batch is None:
             assert broken
-            if config.strict:
-                raise BrokenError(broken.rule, f"{item.file.name}, row {row}: {broken.cause}")
-            rejects.append(reject(item.file, row, broken.rule, broken.cause))
+            rejects.append(_unreadable(item, config, row, broken))
             continue
         if size >= chunk_bytes or count >= MAX_ROWS:
             yield Part(concat(rows, DOCUMENT), concat(rejects, REJECT), False, size)
@@ -79,6 +77,13 @@ def read_parquet(item: WorkItem, config: Read, chunk_bytes: int, raw: BinaryIO) 
         grown = max(batch.nbytes, good.nbytes + bad.nbytes)
         size, count, made.bytes = size + grown, count + batch.num_rows, made.bytes + grown
     yield Part(concat(rows, DOCUMENT), concat(rejects, REJECT), True, size)
+
+
+def _unreadable(item: WorkItem, config: Read, row: int, broken: BrokenError) -> pa.RecordBatch:
+    """The reject for what cannot be read there. With `strict`, raises a BrokenError that names the place."""
+    if config.strict:
+        raise BrokenError(broken.rule, f"{item.file.name}, row {row}: {broken.cause}") from broken
+    return reject(item.file, row, broken.rule, broken.cause)
 
 
 _Batch = tuple[pa.RecordBatch | None, int, BrokenError | None]
@@ -393,10 +398,8 @@ def _convert(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) -> t
         return _documents(item, config, batch, row)
     except (*ERRORS, TypeError, RecursionError) as error:  # the last two are said of what is nested too deeply
         if batch.num_rows == 1:
-            cause = f"cannot be converted: {footer.cause(error)}"
-            if config.strict:
-                raise BrokenError("corrupt", f"{item.file.name}, row {row}: {cause}") from error
-            return empty(DOCUMENT), reject(item.file, row, "corrupt", cause)
+            broken = BrokenError("corrupt", f"cannot be converted: {footer.cause(error)}")
+            return empty(DOCUMENT), _unreadable(item, config, row, broken)
     rows = [_convert(item, config, batch.slice(i, 1), row + i) for i in range(batch.num_rows)]
     return concat([good for good, _ in rows], DOCUMENT), concat([bad for _, bad in rows], REJECT)
 

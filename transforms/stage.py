@@ -40,7 +40,7 @@ def exact_rows(rows: pa.RecordBatch, partition: np.ndarray, config: Deduplicate)
         pa.array(partition.astype(np.int32)),
         rows["id"],
         priority,
-        pc.fill_null(pc.greater(pc.binary_length(rows["license"]), 0), False),
+        rows["license"].is_valid(),
         rows["chars"],
         pa.array(np.diff(string_buffers(rows["text"])[1])),
         rows["published_at"].cast(pa.int64()),

@@ -281,13 +281,14 @@ def changed_at(uri: str) -> float:
     return next((stamp.timestamp() for stamp in stamps if isinstance(stamp, datetime.datetime)), 0.0)
 
 
-def sha256(uri: str) -> str:
-    """Of an object's bytes, in hex."""
-    digest = hashlib.sha256()
+def sha256(uri: str) -> tuple[str, int]:
+    """(hex digest, size) of an object's bytes, which are all read."""
+    digest, size = hashlib.sha256(), 0
     with open_input(uri) as file:
         while block := file.read(_RANGE_BYTES):
             digest.update(block)
-    return digest.hexdigest()
+            size += len(block)
+    return digest.hexdigest(), size
 
 
 def exists(uri: str) -> bool:
