@@ -24,6 +24,7 @@ COPY requirements-dev.lock ./
 RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements-dev.lock > build.lock \
     && pip install --require-hashes -r build.lock
 COPY pyproject.toml README.md LICENSE ./
+COPY malmungchi malmungchi
 COPY schemas schemas
 COPY transforms transforms
 COPY pipelines pipelines
@@ -36,7 +37,7 @@ RUN pip install --prefix /packages --no-deps --no-build-isolation --no-index . \
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="malmungchi" \
       org.opencontainers.image.description="Korean text in, deduplicated Parquet shards out: launcher and Beam worker" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="docker.io/library/python:3.11-slim-bookworm"
 
@@ -62,7 +63,7 @@ ENV PYTHONUNBUFFERED=1 \
 RUN pip check \
     && useradd --create-home --uid 1000 malmungchi \
     && mkdir -p "$NUMBA_CACHE_DIR" \
-    && python -m pipelines.preload \
+    && python -m malmungchi.pipelines.process.preload \
     && chmod -R a+rwX "$NUMBA_CACHE_DIR"
 
 USER 1000

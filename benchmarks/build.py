@@ -100,7 +100,7 @@ class Watch(threading.Thread):
 
 def build(files: list[str], output: str, workers: int | None, extra: tuple[str, ...] = ()) -> dict[str, Any]:
     """One whole build as a user starts it: wall and CPU seconds, seconds by stage, peak memory in MB."""
-    command = [sys.executable, "-m", "pipelines.cli", "build", "--output", output, *extra]
+    command = [sys.executable, "-m", "malmungchi", "build", "--output", output, *extra]
     for file in files:
         command += ["--input", file]
     if workers is not None:

@@ -14,17 +14,17 @@ import apache_beam as beam
 import numpy as np
 import orjson
 import pyarrow as pa
+from malmungchi.pipelines.runners import drive
+from malmungchi.schemas.config import Config
+from malmungchi.schemas.exchange import EXACT, STAGED, Layout, band_schema, layout
+from malmungchi.schemas.work import Slice
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import Segments, read_batches, read_slice, split
 
 from benchmarks import enlarge
 from benchmarks.build import TINY, build
 from benchmarks.corpus import decompressed
 from benchmarks.steps import CHANNELS, CHUNK_STEPS, MB, TAKES, at_its_peak, memory, run_steps, side_by_side
-from pipelines import runner
-from schemas.config import Config
-from schemas.exchange import EXACT, STAGED, Layout, band_schema, layout
-from schemas.work import Slice
-from transforms import task
-from transforms.exchange import Segments, read_batches, read_slice, split
 
 SAMPLE_MB = 250.0
 DUPLICATES = 0.1
@@ -84,13 +84,15 @@ def _measure(files: list[str], tiny: str, folder: str) -> dict[str, Any]:
 
 def _segments(folder: str, channel: str, schema: pa.Schema) -> tuple[float, float]:
     """Seconds to write and to read one more segment of the same rows of a channel."""
-    parts = [part for name in task.tasks(folder, "refine") for _, part in task.need(folder, name).channel(channel)]
+    parts = [
+        part for name in records.tasks(folder, "refine") for _, part in records.need(folder, name).channel(channel)
+    ]
     batch = pa.concat_batches(list(read_batches(parts, folder, schema)))
     few, many = 16, 1024
     seconds = {}
     for count in (few, many):
         start = time.process_time()
-        record = task.run(folder, f"segments/{channel}-{count}", _scatter(batch, channel, count))
+        record = records.run(folder, f"segments/{channel}-{count}", _scatter(batch, channel, count))
         written = time.process_time()
         for _, part in record.channel(channel):
             read_slice(part, folder, schema)
@@ -111,8 +113,8 @@ def _scatter(batch: pa.RecordBatch, channel: str, count: int) -> Callable[[Segme
 
 def _entry(folder: str) -> float:
     """Seconds for one more entry in a record that is read."""
-    names, start = task.tasks(folder, "refine"), time.process_time()
-    entries = sum(len(task.need(folder, name).slices) for name in names for _ in range(8))
+    names, start = records.tasks(folder, "refine"), time.process_time()
+    entries = sum(len(records.need(folder, name).slices) for name in names for _ in range(8))
     return (time.process_time() - start) / entries
 
 
@@ -121,7 +123,7 @@ def _task(folder: str) -> float:
     count = 64
     start = time.process_time()
     for number in range(count):
-        task.run(folder, f"tasks/{number}", lambda segments: {})
+        records.run(folder, f"tasks/{number}", lambda segments: {})
     return (time.process_time() - start) / count
 
 
@@ -132,14 +134,16 @@ def _split(folder: str, channel: str, schema: pa.Schema) -> float:
     compress = channel in TEXTUAL
 
     def write(segments: Segments) -> dict[str, Any]:
-        for name in task.tasks(folder, "refine"):
-            for batch in read_batches([part for _, part in task.need(folder, name).channel(channel)], folder, schema):
+        for name in records.tasks(folder, "refine"):
+            for batch in read_batches(
+                [part for _, part in records.need(folder, name).channel(channel)], folder, schema
+            ):
                 segments.scatter(channel, batch, source.integers(0, 64, batch.num_rows), compress)
         return {}
 
-    parts = [part for _, part in task.run(folder, f"whole/{channel}", write, how).channel(channel)]
+    parts = [part for _, part in records.run(folder, f"whole/{channel}", write, how).channel(channel)]
     start = time.process_time()
-    task.run(folder, f"split/{channel}", lambda s: split(parts, channel, folder, s) or {}, how, 1)
+    records.run(folder, f"split/{channel}", lambda s: split(parts, channel, folder, s) or {}, how, 1)
     return (time.process_time() - start) / (sum(part.length for part in parts) / MB)
 
 
@@ -151,11 +155,11 @@ def _reference(folder: str, workers: int) -> tuple[float, tuple[float, float]]:
     for count in (few, many):
         place = Slice("some/file.arrow", 1 << 20, 1 << 12, 99, 1 << 62)
         slices = [("numbers", number, place) for number in range(count // tasks)]
-        names = [task.finish(folder, f"references-{count}/{number}", slices, {}).task for number in range(tasks)]
+        names = [records.finish(folder, f"references-{count}/{number}", slices, {}).task for number in range(tasks)]
         how = dataclasses.replace(layout(0), partitions=count // tasks)
         start, before = time.perf_counter(), memory("VmRSS")
         with at_its_peak():
-            runner.run(_grouping(names, folder, how), workers=workers)
+            drive.run(_grouping(names, folder, how), workers=workers)
         seconds[count] = time.perf_counter() - start
         peaks = [float(path.read_text()) for path in Path(folder).glob("peak-*")]
         held[count] = np.array([memory("VmHWM") - before, max(peaks)])
@@ -165,15 +169,15 @@ def _reference(folder: str, workers: int) -> tuple[float, tuple[float, float]]:
 
 def _grouping(names: list[str], folder: str, how: Layout) -> Callable[[beam.Pipeline], Any]:
     def put(root: beam.Pipeline) -> Any:
-        batches = [task.join_names(names[number::64]) for number in range(64)]
+        batches = [records.join_names(names[number::64]) for number in range(64)]
         done = root | beam.Create(batches).with_output_types(str)
-        return done | task.Regroup(folder, ("numbers",), how) | beam.Map(_count, folder).with_output_types(int)
+        return done | records.Regroup(folder, ("numbers",), how) | beam.Map(_count, folder).with_output_types(int)
 
     return put
 
 
 def _count(group: tuple[int, Any], folder: str) -> int:
-    count = len(list(task.unpack(group[1])))
+    count = len(list(records.unpack(group[1])))
     Path(f"{folder}/peak-{os.getpid()}").write_text(f"{memory('VmHWM')}")
     return count
 

@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import pyarrow as pa
-
-from transforms.kernels.shingles import fold, shingle_sets
-from transforms.kernels.utf8 import string_buffers
+from malmungchi.transforms.kernels.shingles import fold, shingle_sets
+from malmungchi.transforms.kernels.utf8 import string_buffers
 
 NGRAM = 5
 

@@ -30,7 +30,7 @@ _PLAIN_TARGETS = ("lines", "names", "dates", "packed", "parquet")
 
 def _stand_in() -> None:
     """Gives the JSON kernel plain functions for what it has as machine instructions."""
-    from transforms.kernels import jsonl
+    from malmungchi.transforms.kernels import jsonl
 
     def mask(test: Callable[[int], bool]) -> Callable[[Any, int], int]:
         return lambda data, i: sum(1 << j for j, b in enumerate(data[i : i + 32].tolist()) if test(b))
@@ -99,8 +99,10 @@ def main() -> None:
         import atheris
 
         kernels = Path(__file__).parent.parent / "transforms" / "kernels"
-        compiled = [] if arguments.plain else [f"transforms.kernels.{path.stem}" for path in kernels.glob("*.py")]
-        with atheris.instrument_imports(include=["transforms", "tests"], exclude=compiled):
+        compiled = (
+            [] if arguments.plain else [f"malmungchi.transforms.kernels.{path.stem}" for path in kernels.glob("*.py")]
+        )
+        with atheris.instrument_imports(include=["malmungchi.transforms", "tests"], exclude=compiled):
             tests = importlib.import_module("tests.test_fuzz")
     else:
         print("atheris is not installed (pip install atheris): the changes are blind", file=sys.stderr)

@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from malmungchi.pipelines.release import verify
+
 from benchmarks.build import build
-from pipelines import verify
 from tests.test_footer import of_many_groups
 from tests.test_hostile import KEYS, LINES, LONG_LINES, bombs, rows
 

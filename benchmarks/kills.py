@@ -31,11 +31,11 @@ from pathlib import Path
 
 import psutil
 import pyarrow.dataset as ds
+from malmungchi.schemas.release import FOLDERS
+from malmungchi.transforms.exchange import records
 
 from benchmarks.build import Watch
-from schemas.release import FOLDERS
 from tests import corpus
-from transforms import task
 
 ROOT = Path(__file__).resolve().parent.parent
 WHO = ("launcher", "worker", "all")
@@ -244,7 +244,7 @@ class Corpus:
 
     def attempt(self, output: Path, temporary: Path, keep: bool = False) -> Attempt:
         """Starts a build, or goes on with it; with `keep` its staging area stays."""
-        command = [sys.executable, "-X", "faulthandler", "-m", "pipelines.cli", "build", "--input", str(self._source)]
+        command = [sys.executable, "-X", "faulthandler", "-m", "malmungchi", "build", "--input", str(self._source)]
         command += ["--output", str(output), "--workers", str(self._workers), "--execution-chunk-bytes", "32KiB"]
         return Attempt([*command, "--execution-keep-staging"] if keep else command, output, temporary)
 
@@ -267,7 +267,7 @@ def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 def _records(staging: Path) -> dict[str, int]:
     """When the record of each finished task was written."""
     found = {}
-    for stage in task.STAGES:
+    for stage in records.STAGES:
         for path in staging.glob(f"*/{stage}/**/*.json"):
             with contextlib.suppress(FileNotFoundError):
                 found[path.relative_to(staging).as_posix()] = path.stat().st_mtime_ns

@@ -16,9 +16,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from schemas.config import Language
-from transforms.language import Verdicts, classify
+from malmungchi.schemas.config import Language
+from malmungchi.transforms.text.language import Verdicts, classify
 
 _CHUNK_BYTES = 16 << 20
 

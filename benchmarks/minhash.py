@@ -20,10 +20,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 from datasketch import MinHash
-
-from transforms.kernels.minhash import band_hashes, content_hashes, permutations, signatures, sketches
-from transforms.kernels.shingles import fold, shingle_sets
-from transforms.kernels.utf8 import string_buffers
+from malmungchi.transforms.kernels.minhash import band_hashes, content_hashes, permutations, signatures, sketches
+from malmungchi.transforms.kernels.shingles import fold, shingle_sets
+from malmungchi.transforms.kernels.utf8 import string_buffers
 
 N = 5
 SAMPLE_BYTES = 300_000  # what datasketch is timed on

@@ -28,24 +28,24 @@ from pathlib import Path
 
 import orjson
 import psutil
+from malmungchi.pipelines.deduplicate import stages
+from malmungchi.pipelines.plan.planner import human, make_plan
+from malmungchi.pipelines.refine import shares, units
+from malmungchi.schemas.config import Config, Execution, parse_bytes
+from malmungchi.schemas.exchange import layout
+from malmungchi.schemas.plan import CHUNK_BYTES, Plan
+from malmungchi.schemas.work import Columns, InputFile
+from malmungchi.transforms.dedup.components import EDGES
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import REQUESTS
+from malmungchi.transforms.formats.cut import cut, stripes
+from malmungchi.transforms.shards.write import pack
 
 from benchmarks import enlarge
 from benchmarks.build import build
 from benchmarks.calibrate import DUPLICATES, TEXTUAL, Costs, calibrate, kind_of
 from benchmarks.corpus import CORPUS, decompressed
 from benchmarks.steps import CHUNK_STEPS, MB, TAKES
-from pipelines.deduplicate import stages
-from pipelines.plan import human, make_plan
-from pipelines.refine import shares, units
-from schemas.config import Config, Execution, parse_bytes
-from schemas.exchange import layout
-from schemas.plan import CHUNK_BYTES, Plan
-from schemas.work import Columns, InputFile
-from transforms import task
-from transforms.components import EDGES
-from transforms.cut import cut, stripes
-from transforms.exchange import REQUESTS
-from transforms.publish import pack
 
 SIZES_GB = (10.0, 1_000.0, 10_000.0, 100_000.0)
 TOLERANCE = 0.2
@@ -275,8 +275,8 @@ def simulate(plan: Plan, size: float, costs: Costs, cluster: Cluster) -> Job:
     largest = max(step.tasks for step in steps if step.name not in ("cut", "refine"))
     shards = next(int(step.tasks) for step in steps if step.name == "publish")
     names = {
-        "refine": _fullest(task.chunk_task(f"{file:08d}-{item:06d}", 0) for file in files for item in items),
-        "other stages": _fullest(task.partition_task("stage", number) for number in range(int(largest))),
+        "refine": _fullest(records.chunk_task(f"{file:08d}-{item:06d}", 0) for file in files for item in items),
+        "other stages": _fullest(records.partition_task("stage", number) for number in range(int(largest))),
         "shards": shards,
     }
     launcher = costs.launcher + (len(plan.files) * FILE_STATE + plan.layout.partitions * 64 + shards * 4096) / MB

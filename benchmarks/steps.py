@@ -20,28 +20,28 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from malmungchi.pipelines.plan.planner import make_plan
+from malmungchi.pipelines.process import forkserver
+from malmungchi.pipelines.process.memory import keep_heap
+from malmungchi.schemas.chunk import Chunk
+from malmungchi.schemas.config import Config
+from malmungchi.schemas.exchange import Layout
+from malmungchi.schemas.plan import CHUNK_BYTES
+from malmungchi.schemas.work import Slice
+from malmungchi.transforms.dedup.candidates import FindForest, JoinForests
+from malmungchi.transforms.dedup.exact import ResolveExact
+from malmungchi.transforms.dedup.fingerprint import fingerprint
+from malmungchi.transforms.dedup.verify_pairs import GatherWanted, VerifyComponents
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import Segments
+from malmungchi.transforms.exchange.stage import stage
+from malmungchi.transforms.formats.cut import cut
+from malmungchi.transforms.formats.read import read_item
+from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard
+from malmungchi.transforms.text.language import filter_language
+from malmungchi.transforms.text.normalize import normalize
 
 from benchmarks.corpus import CORPUS, decompressed
-from pipelines import forks
-from pipelines.memory import keep_heap
-from pipelines.plan import make_plan
-from schemas.chunk import Chunk
-from schemas.config import Config
-from schemas.exchange import Layout
-from schemas.plan import CHUNK_BYTES
-from schemas.work import Slice
-from transforms import task
-from transforms.candidates import FindForest, JoinForests
-from transforms.cut import cut
-from transforms.exact import ResolveExact
-from transforms.exchange import Segments
-from transforms.fingerprint import fingerprint
-from transforms.language import filter_language
-from transforms.normalize import normalize
-from transforms.publish import Shard, WriteRejects, WriteShard
-from transforms.read import read_item
-from transforms.stage import stage
-from transforms.verify import GatherWanted, VerifyComponents
 
 MB = 1e6
 
@@ -120,7 +120,7 @@ class Steps:
         verify = VerifyComponents(folder, how, print_, deduplicate)
         verified = self._stage(exact + texts, "verified", verify, needs="candidates")
         everything = chunks + edges + members + exact + texts + verified
-        found = [(name, *found) for name in everything for found in task.slices(name, folder, CHANNELS)]
+        found = [(name, *found) for name in everything for found in records.slices(name, folder, CHANNELS)]
         parts = [(partition, said) for _, partition, said in found if said[0] in TAKES["publish"]]
         with clock("publish"):
             WriteShard(folder, folder, config.shards, "")(Shard(0, 1, tuple(range(how.partitions))), parts)
@@ -132,7 +132,7 @@ class Steps:
         for _, _, (channel, part) in found:
             moved[channel] = [a + b for a, b in zip(moved[channel], (part.length / MB, part.rows, 1), strict=True)]
         for name in everything:
-            for channel, _, _, size in task.need(folder, name).counts.get("sizes", []):
+            for channel, _, _, size in records.need(folder, name).counts.get("sizes", []):
                 sizes[channel] += size
         return {
             "seconds": dict(clock.seconds),
@@ -157,26 +157,26 @@ class Steps:
                 chunk = filter_language(chunk, config.language)
             with self.clock("fingerprint"):
                 done = fingerprint(chunk, config.fingerprint)
-            name = task.chunk_task(done.item, done.sequence)
+            name = records.chunk_task(done.item, done.sequence)
             with self.clock("stage"):
-                task.run(self.folder, name, functools.partial(self._staged, done, how, config))
+                records.run(self.folder, name, functools.partial(self._staged, done, how, config))
             yield name
 
     def _staged(self, chunk: Chunk, how: Layout, config: Config, segments: Segments) -> dict[str, Any]:
         return stage(chunk, segments, how, config.fingerprint, config.deduplicate)
 
-    def _stage(self, names: list[str], step: str, work: task.Work, needs: str = "") -> list[str]:
+    def _stage(self, names: list[str], step: str, work: records.Work, needs: str = "") -> list[str]:
         """What `RunTasks` does, one partition after the other."""
         groups: dict[int, dict[str, list[Slice]]] = defaultdict(lambda: defaultdict(list))
         for name in names:
-            for partition, (channel, part) in task.slices(name, self.folder, TAKES[step]):
+            for partition, (channel, part) in records.slices(name, self.folder, TAKES[step]):
                 groups[partition][channel].append(part)
         done = []
         for partition, parts in sorted(groups.items()):
             if (needs or TAKES[step][0]) in parts:
-                name = task.partition_task(step, partition)
+                name = records.partition_task(step, partition)
                 with self.clock(step):
-                    task.run(self.folder, name, lambda s, p=partition, m=parts: work(p, m, s))  # type: ignore[misc]
+                    records.run(self.folder, name, lambda s, p=partition, m=parts: work(p, m, s))  # type: ignore[misc]
                 done.append(name)
         self.tasks[step] = len(done)
         return done
@@ -194,10 +194,10 @@ def side_by_side(
 ) -> list[dict[str, Any]]:
     """What as many processes find at once as there are workers, forked as those are; each has a folder of its own, the
     last argument. So each has the share of the machine that a worker has."""
-    forks.prepare()
-    results, barrier = forks.CONTEXT.Queue(), forks.CONTEXT.Barrier(workers)
+    forkserver.prepare()
+    results, barrier = forkserver.CONTEXT.Queue(), forkserver.CONTEXT.Barrier(workers)
     running = [
-        forks.CONTEXT.Process(target=_put, args=(work, (*arguments, f"{folder}/{number}"), barrier, results))
+        forkserver.CONTEXT.Process(target=_put, args=(work, (*arguments, f"{folder}/{number}"), barrier, results))
         for number in range(workers)
     ]
     for process in running:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import apache_beam as beam
-
-from pipelines.refine import Chunks
-from schemas.plan import Plan
-from transforms.candidates import FindCandidates
-from transforms.exact import FindExactDuplicates
-from transforms.task import MeasurePartitions
-from transforms.verify import GatherTexts, VerifyCandidates
+from malmungchi.pipelines.refine import Chunks
+from malmungchi.schemas.plan import Plan
+from malmungchi.transforms.dedup.candidates import FindCandidates
+from malmungchi.transforms.dedup.exact import FindExactDuplicates
+from malmungchi.transforms.dedup.verify_pairs import GatherTexts, VerifyCandidates
+from malmungchi.transforms.exchange.records import MeasurePartitions
 
 
 def stages(plan: Plan) -> dict[str, int]:
@@ -47,9 +46,3 @@ def deduplicate(root: beam.Pipeline, plan: Plan, staging: str, tallies: list[str
         | "VerifyCandidates" >> VerifyCandidates(staging, layout, config.fingerprint, config.deduplicate)
     )
     return (staged, resolved, verified) | "WithVerdicts" >> beam.Flatten() | measure
-
-
-if __name__ == "__main__":
-    from pipelines.cli import stage_main
-
-    raise SystemExit(stage_main("deduplicate"))

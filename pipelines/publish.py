@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import apache_beam as beam
-
-from pipelines.deduplicate import stages
-from pipelines.refine import Chunks
-from schemas.plan import Plan
-from transforms.publish import Shard, WriteRejects, WriteRejectShards, WriteShard, WriteShards
-from transforms.task import PartitionTasks
+from malmungchi.pipelines.deduplicate import stages
+from malmungchi.pipelines.refine import Chunks
+from malmungchi.schemas.plan import Plan
+from malmungchi.transforms.exchange.records import PartitionTasks
+from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteRejectShards, WriteShard, WriteShards
 
 
 def publish(
@@ -35,9 +34,3 @@ def publish(
         places, WriteRejects(staging, output, config, digest, len(places)), layout
     )
     return (written, rejected) | "Written" >> beam.Flatten()
-
-
-if __name__ == "__main__":
-    from pipelines.cli import stage_main
-
-    raise SystemExit(stage_main("publish"))

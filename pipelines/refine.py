@@ -9,18 +9,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
-
-from pipelines.plan import expected_bytes
-from schemas.plan import Plan
-from schemas.work import InputFile, Share, WorkItem, work_item
-from transforms import task
-from transforms.cut import cut, stripes
-from transforms.fingerprint import ComputeFingerprints
-from transforms.language import FilterLanguage
-from transforms.normalize import NormalizeText
-from transforms.private import Private
-from transforms.read import ReadDocuments
-from transforms.stage import StageChunks
+from malmungchi.pipelines.plan.planner import expected_bytes
+from malmungchi.schemas.plan import Plan
+from malmungchi.schemas.work import InputFile, Share, WorkItem, work_item
+from malmungchi.transforms.dedup.fingerprint import ComputeFingerprints
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.stage import StageChunks
+from malmungchi.transforms.formats.cut import cut, stripes
+from malmungchi.transforms.formats.read import ReadDocuments
+from malmungchi.transforms.io.private import Private
+from malmungchi.transforms.text.language import FilterLanguage
+from malmungchi.transforms.text.normalize import NormalizeText
 
 # Stored bytes of the files whose tasks of refine one tally sums up, and their number at most.
 _UNIT_BYTES = 1 << 30
@@ -35,10 +34,10 @@ _LAST = 2
 
 def cut_task(ordinal: int) -> str:
     """Name of the task that splits a file into work items."""
-    return task.numbered("cut", f"{ordinal:08d}", ordinal)
+    return records.numbered("cut", f"{ordinal:08d}", ordinal)
 
 
-def items_of(record: task.Record) -> list[WorkItem]:
+def items_of(record: records.Record) -> list[WorkItem]:
     """The work items that a finished cut gave."""
     return [work_item(item) for item in record.counts["items"]]
 
@@ -62,21 +61,21 @@ def shares(plan: Plan, workers: int, local: bool) -> list[Share]:
 def _cut(group: tuple[int, Iterable[Share]], staging: str, chunk_bytes: int) -> Iterator[tuple[int, WorkItem]]:
     for share in group[1]:
         file = share.file
-        record = task.load(staging, cut_task(file.ordinal))
+        record = records.load(staging, cut_task(file.ordinal))
         if record is None:
             made = cut(file, chunk_bytes, share.bytes)
             counts = {"items": [dataclasses.asdict(item) for item in made.items], "digest": made.digest}
-            record = task.finish(staging, cut_task(file.ordinal), [], counts)
+            record = records.finish(staging, cut_task(file.ordinal), [], counts)
         for number, item in enumerate(items_of(record)):
             for part in stripes(item, share.bytes, share.most):
                 yield file.ordinal << 32 | number << 8 | part.stripe, part
 
 
-def finished_chunks(staging: str, item: WorkItem) -> list[task.Record] | None:
+def finished_chunks(staging: str, item: WorkItem) -> list[records.Record] | None:
     """The records of all chunks of an item, None if one is missing."""
-    found: list[task.Record] = []
+    found: list[records.Record] = []
     while not found or not found[-1].counts["last"]:
-        record = task.load(staging, task.chunk_task(item.id, len(found)))
+        record = records.load(staging, records.chunk_task(item.id, len(found)))
         if record is None:
             return None
         found.append(record)
@@ -123,12 +122,12 @@ def units(files: list[InputFile]) -> list[int]:
 
 def tally_task(unit: int) -> str:
     """Name of the record that sums up the chunks of a unit."""
-    return task.numbered(task.REFINED, f"{unit:06d}", unit)
+    return records.numbered(records.REFINED, f"{unit:06d}", unit)
 
 
 def unfinished(staging: str, ordinal: int) -> str:
     """What of a file is not refined, in a few words; empty if it is done."""
-    record = task.load(staging, cut_task(ordinal))
+    record = records.load(staging, cut_task(ordinal))
     if record is None:
         return "input"
     return next((f"item {item.id} of" for item in items_of(record) if finished_chunks(staging, item) is None), "")
@@ -144,7 +143,7 @@ def tally(staging: str, first: int, end: int) -> dict[str, Any] | None:
     sources: Counter[str] = Counter()
     reject_partitions: set[int] = set()
     for ordinal in range(first, end):
-        cut_ = task.load(staging, cut_task(ordinal))
+        cut_ = records.load(staging, cut_task(ordinal))
         if cut_ is None:
             return None
         digest = cut_.counts["digest"]
@@ -177,11 +176,11 @@ def tally(staging: str, first: int, end: int) -> dict[str, Any] | None:
 def _tally(group: tuple[int, Iterable[str]], staging: str, starts: list[int]) -> Iterator[str]:
     unit = group[0]
     name = tally_task(unit)
-    if task.load(staging, name) is None:
+    if records.load(staging, name) is None:
         counts = tally(staging, starts[unit], starts[unit + 1])
         if counts is None:
             return
-        task.finish(staging, name, [], counts)
+        records.finish(staging, name, [], counts)
     yield name
 
 
@@ -213,7 +212,7 @@ class TallyChunks(beam.PTransform):
 
 def chunks_of(name: str, staging: str) -> Iterator[tuple[str, int]]:
     """(task, rows read) of the chunks that a tally sums up."""
-    return ((chunk, rows) for chunk, rows in task.need(staging, name).counts["chunks"])
+    return ((chunk, rows) for chunk, rows in records.need(staging, name).counts["chunks"])
 
 
 # Elements that the chunks of a job are, at most: their records are read by as many tasks.
@@ -225,11 +224,11 @@ def _dealt(name: str, staging: str) -> Iterator[tuple[int, str]]:
     for number, (chunk, _) in enumerate(chunks_of(name, staging)):
         found[number % _ELEMENTS].append(chunk)
     for number, chunks in found.items():
-        yield number, task.join_names(chunks)
+        yield number, records.join_names(chunks)
 
 
 def _joined(group: tuple[int, Iterable[str]]) -> str:
-    return task.join_names(group[1])
+    return records.join_names(group[1])
 
 
 @dataclasses.dataclass
@@ -262,9 +261,3 @@ def refine(root: beam.Pipeline, plan: Plan, staging: str, dealt: list[Share]) ->
         | "StageChunks" >> StageChunks(staging, plan.layout, config.fingerprint, config.deduplicate)
         | "TallyChunks" >> TallyChunks(plan.files, staging)
     )
-
-
-if __name__ == "__main__":
-    from pipelines.cli import stage_main
-
-    raise SystemExit(stage_main("refine"))

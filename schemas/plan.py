@@ -7,10 +7,9 @@ import hashlib
 from typing import Any
 
 import orjson
-
-from schemas.config import Config, from_mapping
-from schemas.exchange import Layout
-from schemas.work import InputFile, input_file
+from malmungchi.schemas.config import Config, from_mapping
+from malmungchi.schemas.exchange import Layout
+from malmungchi.schemas.work import InputFile, input_file
 
 CHUNK_BYTES = 16 << 20
 _LARGE_CHUNK_BYTES = 64 << 20

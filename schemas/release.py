@@ -8,8 +8,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-
-from schemas.chunk import DOCUMENT, LANGUAGE, REJECT
+from malmungchi.schemas.chunk import DOCUMENT, LANGUAGE, REJECT
 
 SCHEMA_VERSION = "1"
 

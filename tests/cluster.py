@@ -83,7 +83,7 @@ def worker_pool(place: Environment) -> Iterator[int]:
 
 def launch(*arguments: object, env: dict[str, str] | None = None, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Starts the command line of the checkout."""
-    command = [*prefix, sys.executable, "-m", "pipelines.cli", *map(str, arguments)]
+    command = [*prefix, sys.executable, "-m", "malmungchi", *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # fmt: skip

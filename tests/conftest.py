@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 from hypothesis import settings
-
-from schemas.chunk import DOCUMENT, REJECT, Chunk, empty
+from malmungchi.schemas.chunk import DOCUMENT, REJECT, Chunk, empty
 
 if TYPE_CHECKING:
     from tests.cluster import Cluster
@@ -47,7 +46,7 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environm
     from tests.elsewhere import Environment
 
     place = Environment(tmp_path_factory.mktemp("elsewhere"), wheel)
-    place.run("-m", "pipelines.preload")
+    place.run("-m", "malmungchi.pipelines.process.preload")
     return place
 
 

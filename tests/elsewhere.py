@@ -23,7 +23,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-PACKAGES = ("pipelines", "transforms", "schemas")
+PACKAGES = ("malmungchi", "pipelines", "transforms", "schemas")
 
 
 def build_wheel(folder: Path) -> Path:

@@ -23,19 +23,19 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from malmungchi.pipelines.job import build as build_module
+from malmungchi.pipelines.job import inventory
+from malmungchi.pipelines.plan.planner import make_plan
+from malmungchi.schemas.config import Config
+from malmungchi.schemas.release import LEDGER, PUBLISHED, REJECTS
 
-from pipelines import build as build_module
-from pipelines import inventory
-from pipelines.plan import make_plan
-from schemas.config import Config
-from schemas.release import LEDGER, PUBLISHED, REJECTS
 from tests import corpus
 from tests.conftest import ROOT
 
 
 def malmungchi(*arguments: object, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
     """Runs the command line in a process of its own."""
-    command = [sys.executable, "-m", "pipelines.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "malmungchi", *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
     if check and done.returncode:
         raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stderr[-3000:]}")
@@ -287,7 +287,7 @@ def test_a_release_of_nothing_is_told(tmp_path: Path) -> None:
 def test_the_stages_one_by_one_make_the_same_release(release: Path, inputs: Path, tmp_path: Path) -> None:
     sources = ["--input", inputs / "*.jsonl", "--input", inputs / "sub" / "c.jsonl", "--output", tmp_path / "out"]
     for stage in ("refine", "deduplicate", "publish"):
-        command = [sys.executable, "-m", f"pipelines.{stage}", *map(str, sources)]
+        command = [sys.executable, "-m", "malmungchi", stage, *map(str, sources)]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     assert digests(tmp_path / "out", "data", "duplicates", "rejects", "manifest.json") == digests(
         release, "data", "duplicates", "rejects", "manifest.json"
@@ -297,7 +297,7 @@ def test_the_stages_one_by_one_make_the_same_release(release: Path, inputs: Path
 def test_a_killed_worker_is_an_error_within_seconds_and_the_job_goes_on(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", corpus.rows(20_000, 7))
     arguments = ["build", "--input", source, "--output", tmp_path / "out", "--execution-chunk-bytes", "64KiB"]
-    command = [sys.executable, "-m", "pipelines.cli", *map(str, arguments), "--workers", "2"]
+    command = [sys.executable, "-m", "malmungchi", *map(str, arguments), "--workers", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob("_staging/*/refine/*.json")):

@@ -5,10 +5,9 @@ import time
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from transforms.kernels.candidates import forest
-from transforms.kernels.components import components
-from transforms.kernels.minhash import band_hashes, min_matches, sketches
+from malmungchi.transforms.kernels.candidates import forest
+from malmungchi.transforms.kernels.components import components
+from malmungchi.transforms.kernels.minhash import band_hashes, min_matches, sketches
 
 NUM_PERM = 110
 

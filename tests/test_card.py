@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-
-from pipelines.card import card
-from schemas.config import Config, from_mapping
-from schemas.release import SCHEMA_VERSION, File, Manifest
+from malmungchi.pipelines.release.card import card
+from malmungchi.schemas.config import Config, from_mapping
+from malmungchi.schemas.release import SCHEMA_VERSION, File, Manifest
 
 
 def a_manifest(sources: dict[str, Any] | None = None, shards: int = 1, **config: dict[str, Any]) -> Manifest:

@@ -13,15 +13,22 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from malmungchi.transforms.kernels import cover as kernel
+from malmungchi.transforms.kernels.candidates import forest
+from malmungchi.transforms.kernels.cover import cover, cover_against
+from malmungchi.transforms.kernels.minhash import (
+    band_hashes,
+    content_hashes,
+    min_matches,
+    permutations,
+    signatures,
+    sketches,
+)
+from malmungchi.transforms.kernels.shingles import fold
+from malmungchi.transforms.kernels.utf8 import string_buffers
 
 from tests.test_candidates import roots
 from tests.test_shingles import codepoints
-from transforms.kernels import cover as kernel
-from transforms.kernels.candidates import forest
-from transforms.kernels.cover import cover, cover_against
-from transforms.kernels.minhash import band_hashes, content_hashes, min_matches, permutations, signatures, sketches
-from transforms.kernels.shingles import fold
-from transforms.kernels.utf8 import string_buffers
 
 # Few letters and a base text with a few changes, so that near-duplicates at every similarity occur.
 BASE = "가나다라마바사아자차카타파하거너더러머버서어저처커터퍼허고노도로모보소오조초코토포호"

@@ -19,16 +19,15 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipelines.plan import expected_bytes
-from pipelines.refine import shares
-from schemas.config import Config, Read
-from schemas.exchange import layout
-from schemas.plan import Plan
-from schemas.work import Columns, InputFile, Share, WorkItem
-from transforms.cut import cut, stripes
-from transforms.decompress import BrokenError
-from transforms.read import InputChangedError, read_item
+from malmungchi.pipelines.plan.planner import expected_bytes
+from malmungchi.pipelines.refine import shares
+from malmungchi.schemas.config import Config, Read
+from malmungchi.schemas.exchange import layout
+from malmungchi.schemas.plan import Plan
+from malmungchi.schemas.work import Columns, InputFile, Share, WorkItem
+from malmungchi.transforms.formats.cut import cut, stripes
+from malmungchi.transforms.formats.read import InputChangedError, read_item
+from malmungchi.transforms.io.decompress import BrokenError
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "none": bytes,

@@ -18,10 +18,10 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.transforms.window import FixedWindows
+from malmungchi.pipelines.runners import dask_core
+from malmungchi.pipelines.runners.drive import StageError
+from malmungchi.pipelines.runners.engines import ClusterError, EngineError
 
-from pipelines import dask_runner
-from pipelines.engines import ClusterError, EngineError
-from pipelines.runner import StageError
 from tests import corpus
 from tests.cluster import Cluster, ended, in_each_stage, launch, records, work
 from tests.conftest import ROOT
@@ -57,7 +57,9 @@ def arguments(cluster: Cluster, inputs: Path, output: Path) -> tuple[object, ...
 
 
 def test_the_workers_have_the_wheel_and_not_the_checkout(elsewhere: Environment) -> None:
-    said = elsewhere.run("-c", "import pipelines, sys; print(pipelines.__file__, *sys.path, sep='\\n')").stdout.split()
+    said = elsewhere.run(
+        "-c", "import malmungchi, sys; print(malmungchi.__file__, *sys.path, sep='\\n')"
+    ).stdout.split()
     assert said[0].startswith(str(elsewhere.home))
     assert str(ROOT) not in said
 
@@ -84,7 +86,7 @@ def test_the_same_bytes_with_several_threads_stages_one_by_one_and_a_damaged_fil
 ) -> None:
     cluster.add(threads=3)
     for stage in ("refine", "deduplicate", "publish"):
-        module = [f"pipelines.{stage}", *map(str, arguments(cluster, inputs, tmp_path / "out")), "--workers", "2"]
+        module = ["malmungchi", stage, *map(str, arguments(cluster, inputs, tmp_path / "out")), "--workers", "2"]
         done = subprocess.run(
             [sys.executable, "-m", *module], cwd=ROOT, capture_output=True, text=True, check=False
         )  # fmt: skip
@@ -110,7 +112,7 @@ def test_without_any_worker_left_it_stops_and_goes_on_locally(
         cluster.kill(number)
     start = time.monotonic()
     _, said = job.communicate(timeout=60)
-    assert time.monotonic() - start < dask_runner.LONELY_SECONDS + 10
+    assert time.monotonic() - start < dask_core.LONELY_SECONDS + 10
     assert job.returncode == 1
     assert "all workers of the Dask cluster are gone" in said
     assert "start the same command again" in said
@@ -141,7 +143,7 @@ def test_a_task_that_ends_its_workers_is_an_error_that_says_what_to_do(elsewhere
         for _ in range(3):
             cluster.add(wait=False)
         options = PipelineOptions([f"--dask_client_address={cluster.address}"])
-        pipeline = beam.Pipeline(runner=dask_runner.CoreRunner(), options=options)
+        pipeline = beam.Pipeline(runner=dask_core.CoreRunner(), options=options)
         _ = pipeline | beam.Create([1]) | beam.Map(lambda _: __import__("os")._exit(1))
         with pytest.raises(ClusterError, match=r"ended 2 workers, probably for want of memory.*--nthreads 1"):
             pipeline.run()
@@ -162,11 +164,11 @@ def test_a_queue_that_the_scheduler_forgets_is_gone_on_with(cluster: Cluster, mo
         dask_scheduler.stimulus_queue_slots_maybe_opened = seldom
 
     cluster.add()
-    monkeypatch.setattr(dask_runner, "_IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(dask_core, "_IDLE_SECONDS", 0.5)
     options = PipelineOptions([f"--dask_client_address={cluster.address}", "--dask_npartitions=4"])
-    with dask_runner.connected(options) as client:
+    with dask_core.connected(options) as client:
         client.run_on_scheduler(forget)
-        pipeline = beam.Pipeline(runner=dask_runner.CoreRunner(), options=options)
+        pipeline = beam.Pipeline(runner=dask_core.CoreRunner(), options=options)
         _ = pipeline | beam.Create([1, 2, 3, 4]) | beam.Map(lambda number: number)
         done: list[Any] = []
         thread = threading.Thread(target=lambda: done.append(pipeline.run().state), daemon=True)
@@ -198,7 +200,7 @@ def test_a_worker_without_the_wheel(cluster: Cluster, inputs: Path, tmp_path: Pa
     bare.address = cluster.address
     try:
         bare.add()
-        assert "lacks the module pipelines: install the wheel" in refused(cluster, inputs, tmp_path / "out")
+        assert "lacks the module malmungchi: install the wheel" in refused(cluster, inputs, tmp_path / "out")
     finally:
         bare.close()
 
@@ -214,13 +216,13 @@ def test_a_worker_that_does_not_see_the_files(cluster: Cluster, inputs: Path, tm
 
 
 def test_a_worker_of_another_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    theirs, paths = dask_runner.look([str(tmp_path)])
-    monkeypatch.setattr(dask_runner, "connected", contextlib.nullcontext)
-    monkeypatch.setattr(dask_runner, "ask", lambda *_: {"tcp://one": (theirs, paths)})
-    dask_runner.check([], {"--output": [f"file://{tmp_path}/out"]})
-    monkeypatch.setattr(dask_runner, "ask", lambda *_: {"tcp://one": ({**theirs, "pyarrow": "1.0"}, paths)})
+    theirs, paths = dask_core.look([str(tmp_path)])
+    monkeypatch.setattr(dask_core, "connected", contextlib.nullcontext)
+    monkeypatch.setattr(dask_core, "ask", lambda *_: {"tcp://one": (theirs, paths)})
+    dask_core.check([], {"--output": [f"file://{tmp_path}/out"]})
+    monkeypatch.setattr(dask_core, "ask", lambda *_: {"tcp://one": ({**theirs, "pyarrow": "1.0"}, paths)})
     with pytest.raises(EngineError, match=r"worker tcp://one has pyarrow 1\.0, the launcher .*: install the same"):
-        dask_runner.check([], {"--output": [str(tmp_path / "out")]})
+        dask_core.check([], {"--output": [str(tmp_path / "out")]})
 
 
 @pytest.mark.parametrize(
@@ -235,12 +237,12 @@ def test_a_worker_of_another_version(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     ],
 )
 def test_when_two_machines_see_the_same_folder(found: Any, before: Any, after: Any, same: bool) -> None:
-    assert dask_runner._is_the_same(found, before, after) == same
+    assert dask_core._is_the_same(found, before, after) == same
 
 
 def test_a_worker_of_another_version_that_comes_later() -> None:
     with pytest.raises(StageError, match=r"a Dask worker has malmungchi .*, the launcher 0\.0: install the same"):
-        dask_runner.apply([], b"", ("0.0", ""))
+        dask_core.apply([], b"", ("0.0", ""))
 
 
 # ---- the portable core of Beam
@@ -248,9 +250,9 @@ def test_a_worker_of_another_version_that_comes_later() -> None:
 
 def outcome(build: Callable[[Any], Any]) -> list[Any]:
     """What a pipeline gives out, computed by Dask in this process."""
-    pipeline = beam.Pipeline(runner=dask_runner.CoreRunner())
+    pipeline = beam.Pipeline(runner=dask_core.CoreRunner())
     build(pipeline)
-    bags = dask.compute(*dask_runner.translate(pipeline, 4), scheduler="sync")
+    bags = dask.compute(*dask_core.translate(pipeline, 4), scheduler="sync")
     return sorted(element for bag in bags for element in bag)
 
 
@@ -341,6 +343,6 @@ def test_a_value_that_only_other_runners_understand_is_an_error() -> None:
 def test_a_cluster_that_does_not_answer_is_an_error_within_seconds() -> None:
     options = PipelineOptions([f"--dask_client_address=tcp://127.0.0.1:{free_port()}"])
     start = time.monotonic()
-    with pytest.raises(EngineError, match="no Dask scheduler answers"), dask_runner.connected(options):
+    with pytest.raises(EngineError, match="no Dask scheduler answers"), dask_core.connected(options):
         pass
     assert time.monotonic() - start < 30

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from malmungchi.pipelines.cli import main as cli
+from malmungchi.pipelines.cli import options
+from malmungchi.pipelines.runners import engines
 
-from pipelines import cli, engines, options
 from tests.conftest import ROOT
 from tests.test_packaging import PROJECT
 

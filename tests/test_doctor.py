@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from malmungchi.pipelines.job import doctor
+from malmungchi.pipelines.runners import engines
+from malmungchi.schemas.config import Config, Execution
+from malmungchi.transforms.io import storage
 
-from pipelines import doctor, engines
-from schemas.config import Config, Execution
 from tests import corpus, s3
 from tests.cluster import Cluster, prism, worker_pool
 from tests.conftest import ROOT
 from tests.elsewhere import Environment
 from tests.test_build import malmungchi, write
-from transforms import storage
 
 
 def left(folder: Path) -> list[str]:
@@ -192,7 +193,7 @@ def settings(tmp_path: Path) -> Config:
 
 
 def test_a_runner_that_only_says_it_is_done_is_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(doctor.runner, "run", lambda *_: None)
+    monkeypatch.setattr(doctor.drive, "run", lambda *_: None)
     (found,) = doctor.examine([], settings(tmp_path))
     assert found.level == doctor.PROBLEM
     assert "0 are here" in found.what

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from malmungchi.pipelines.cli import main as cli
+from malmungchi.pipelines.job import build, display
+from malmungchi.pipelines.runners import engines
+from malmungchi.pipelines.runners.engines import EngineError
 
-from pipelines import build, cli, display, engines
-from pipelines.engines import EngineError
 from tests import corpus
 from tests.elsewhere import free_port, until
 from tests.test_build import write

@@ -9,16 +9,17 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from malmungchi.schemas.chunk import LANGUAGE
+from malmungchi.schemas.config import Deduplicate
+from malmungchi.schemas.exchange import CANDIDATE, EXACT, MEMBER, VERDICT, WANTED, Layout
+from malmungchi.schemas.work import Slice
+from malmungchi.transforms.dedup import exact
+from malmungchi.transforms.dedup.exact import ResolveExact, binary_keys, preference, verdicts
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import Segments, read_slice, read_slices
+from malmungchi.transforms.exchange.stage import exact_rows, nodes
 
-from schemas.chunk import LANGUAGE
-from schemas.config import Deduplicate
-from schemas.exchange import CANDIDATE, EXACT, MEMBER, VERDICT, WANTED, Layout
-from schemas.work import Slice
 from tests.conftest import documents
-from transforms import exact, task
-from transforms.exact import ResolveExact, binary_keys, preference, verdicts
-from transforms.exchange import Segments, read_slice, read_slices
-from transforms.stage import exact_rows, nodes
 
 
 def exact_batch(rows: list[dict[str, object]]) -> pa.RecordBatch:
@@ -91,10 +92,10 @@ def test_groups_without_candidates_are_decided_and_the_others_sent_on(tmp_path: 
         segments.add("members", 0, members)
         return {}
 
-    source = task.run(staging, "source/0", write)
+    source = records.run(staging, "source/0", write)
     parts = {channel: [part] for channel, _, part in source.slices}
     work = ResolveExact(staging, Layout(1, 1, 1, 1), Deduplicate())
-    record = task.run(staging, "exact/0", lambda segments: work(0, parts, segments))
+    record = records.run(staging, "exact/0", lambda segments: work(0, parts, segments))
     schemas = {"verdicts": VERDICT, "candidates": CANDIDATE, "wanted": WANTED}
     found = {channel: read_slice(part, staging, schemas[channel]).to_pylist() for channel, _, part in record.slices}
     assert [(row["ordinal"], row["kept"], row["kept_id"]) for row in found["verdicts"]] == [
@@ -120,10 +121,10 @@ def test_many_copies_go_out_in_pieces(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def found(staging: str) -> tuple[dict[str, list[dict[str, object]]], int]:
         parts: dict[str, list[Slice]] = {"exact": [], "members": []}
-        for channel, _, part in task.run(staging, "source/0", write).slices:
+        for channel, _, part in records.run(staging, "source/0", write).slices:
             parts[channel].append(part)
         work = ResolveExact(staging, Layout(3, 1, 1, 1), Deduplicate())
-        record = task.run(staging, "exact/0", lambda segments: work(0, parts, segments))
+        record = records.run(staging, "exact/0", lambda segments: work(0, parts, segments))
         schemas = {"verdicts": VERDICT, "candidates": CANDIDATE, "wanted": WANTED}
         rows = {
             channel: read_slices([part for _, part in record.channel(channel)], staging, schema)

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from schemas.work import Slice
-from transforms import storage, task
-from transforms.exchange import DamagedError, Segments, read_slice, read_slices
-from transforms.kernels import strings
-from transforms.kernels.utf8 import string_buffers
+from malmungchi.schemas.work import Slice
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import DamagedError, Segments, read_slice, read_slices
+from malmungchi.transforms.io import storage
+from malmungchi.transforms.kernels import strings
+from malmungchi.transforms.kernels.utf8 import string_buffers
 
 SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("s", pa.string())])
 
@@ -25,14 +25,14 @@ def _batch(count: int) -> pa.RecordBatch:
     )
 
 
-def _written(folder: Path) -> task.Record:
+def _written(folder: Path) -> records.Record:
     def work(segments: Segments) -> dict[str, int]:
         segments.scatter("numbers", _batch(100), np.arange(100) % 7, compress=True)
         segments.scatter("more", _batch(10), np.zeros(10, np.int64))
         segments.add("none", 0, _batch(0))
         return {"rows": 110}
 
-    return task.run(str(folder), "stage/one", work)
+    return records.run(str(folder), "stage/one", work)
 
 
 def test_rows_come_back_by_partition_in_their_order(tmp_path: Path) -> None:
@@ -55,9 +55,9 @@ def test_a_task_is_done_once(tmp_path: Path) -> None:
     def never(_: Segments) -> dict[str, int]:
         raise AssertionError("done again")
 
-    assert task.run(str(tmp_path), "stage/one", never) == record
+    assert records.run(str(tmp_path), "stage/one", never) == record
     assert (tmp_path / "stage" / "one.arrow").stat().st_mtime_ns == before
-    assert task.tasks(str(tmp_path), "stage") == ["stage/one"]
+    assert records.tasks(str(tmp_path), "stage") == ["stage/one"]
 
 
 def test_a_failed_task_leaves_nothing(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_a_failed_task_leaves_nothing(tmp_path: Path) -> None:
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
-        task.run(str(tmp_path), "stage/two", fails)
-    assert task.load(str(tmp_path), "stage/two") is None
+        records.run(str(tmp_path), "stage/two", fails)
+    assert records.load(str(tmp_path), "stage/two") is None
     assert list((tmp_path / "stage").iterdir()) == []
 
 

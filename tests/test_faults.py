@@ -24,21 +24,24 @@ import orjson
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from malmungchi.pipelines.job import build as build_module
+from malmungchi.pipelines.job import lock
+from malmungchi.pipelines.job.build import Job, OutputError, build
+from malmungchi.pipelines.job.lock import Lock, LockedError, Owner
+from malmungchi.pipelines.plan.planner import make_plan
+from malmungchi.pipelines.process import forkserver, worker
+from malmungchi.pipelines.release import verify
+from malmungchi.schemas.config import from_mapping
+from malmungchi.schemas.exchange import layout
+from malmungchi.schemas.release import Manifest
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import DamagedError
+from malmungchi.transforms.io import storage
 
-from pipelines import build as build_module
-from pipelines import forks, lock, verify, worker
-from pipelines.build import Job, OutputError, build
-from pipelines.lock import Lock, LockedError, Owner
-from pipelines.plan import make_plan
-from schemas.config import from_mapping
-from schemas.exchange import layout
-from schemas.release import Manifest
 from tests import corpus
 from tests.cluster import work
 from tests.conftest import ROOT
 from tests.test_build import digests, malmungchi, write
-from transforms import storage, task
-from transforms.exchange import DamagedError
 
 # Each stage of the staging area, and what is read again when those behind it are undone.
 STAGES = ("refine", "candidates", "components", "exact", "texts", "verified")
@@ -127,7 +130,7 @@ def test_a_record_that_is_not_whole_counts_as_none(
     refine[2].write_text(refine[2].read_text().replace('"kept":', '"kept":1', 1))
     flip(next((staging / "exact").glob("*.json")))
     for path in refine[:3]:
-        assert task.load(str(staging), f"refine/{path.stem}") is None
+        assert records.load(str(staging), f"refine/{path.stem}") is None
     build(job(source, output))
     assert digests(output) == digests(undisturbed)
 
@@ -441,7 +444,7 @@ def large(tmp_path: Path) -> Path:
 
 
 def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pipelines.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "malmungchi", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -670,9 +673,9 @@ def test_stalled_workers_are_noticed(large: Path, tmp_path: Path) -> None:
 # Read by each Python process at its start: one worker is killed at once, and Beam starts the other when all have been.
 LATE = """
 import os, signal, time
-import pipelines.worker as module
-from pipelines import forks
-work, kill, start, started = module._work, module.kill, forks.CONTEXT.Process.start, []
+import malmungchi.pipelines.process.worker as module
+from malmungchi.pipelines.process import forkserver
+work, kill, start, started = module._work, module.kill, forkserver.CONTEXT.Process.start, []
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 def slow(process):
@@ -683,7 +686,7 @@ def slow(process):
 def linger():
     kill()
     time.sleep(2)
-forks.CONTEXT.Process.start, module.kill = slow, linger
+forkserver.CONTEXT.Process.start, module.kill = slow, linger
 """
 
 
@@ -703,10 +706,10 @@ def test_a_worker_that_starts_when_the_others_have_been_ended_is_not_waited_for(
 
 def test_the_end_of_a_worker_is_seen_by_two_threads_at_once() -> None:
     """Found by a build in a thousand that took a worker's good end for its death."""
-    forks.prepare()
+    forkserver.prepare()
     seen: list[int | None] = []
     for _ in range(60):
-        process = forks.CONTEXT.Process(target=time.sleep, args=(0.005,))
+        process = forkserver.CONTEXT.Process(target=time.sleep, args=(0.005,))
         process.start()
 
         def ask(process: Any = process) -> None:
@@ -725,7 +728,7 @@ KEY = "AKIATESTTESTTESTTEST"
 
 # Read by each Python process at its start: a step that fails on a document and quotes it.
 QUOTING = f"""
-import transforms.normalize as module
+import malmungchi.transforms.text.normalize as module
 real = module.normalize
 def quote(chunk, config):
     text = str(chunk.rows["text"][0])

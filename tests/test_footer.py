@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from transforms import footer
-from transforms.decompress import BrokenError
-from transforms.footer import Footer
-from transforms.kernels.footer import row_groups
+from malmungchi.transforms.formats import footer
+from malmungchi.transforms.formats.footer import Footer
+from malmungchi.transforms.io.decompress import BrokenError
+from malmungchi.transforms.kernels.footer import row_groups
 
 
 def varint(number: int) -> bytes:

@@ -26,26 +26,26 @@ import zstandard
 from datasketch import MinHash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from malmungchi.schemas.chunk import Chunk
+from malmungchi.schemas.config import Fingerprint, Language, Normalize, Read
+from malmungchi.schemas.work import Columns, InputFile, WorkItem
+from malmungchi.transforms.dedup.fingerprint import fingerprint
+from malmungchi.transforms.formats import footer
+from malmungchi.transforms.formats.columns import peek_columns
+from malmungchi.transforms.formats.jsonl import read_jsonl
+from malmungchi.transforms.formats.parquet import read_parquet
+from malmungchi.transforms.formats.rows import Part, parse_dates
+from malmungchi.transforms.io.decompress import BrokenError, open_decompressed
+from malmungchi.transforms.kernels import language as language_kernels
+from malmungchi.transforms.kernels import minhash
+from malmungchi.transforms.kernels.cover import cover
+from malmungchi.transforms.kernels.shingles import fold, shingle_sets
+from malmungchi.transforms.kernels.utf8 import string_buffers
+from malmungchi.transforms.text.language import filter_language
+from malmungchi.transforms.text.normalize import normalize, normalize_text
 
-from schemas.chunk import Chunk
-from schemas.config import Fingerprint, Language, Normalize, Read
-from schemas.work import Columns, InputFile, WorkItem
 from tests import test_cover, test_jsonl_kernel, test_language, test_shingles
 from tests.conftest import chunk_of
-from transforms import footer
-from transforms.columns import peek_columns
-from transforms.decompress import BrokenError, open_decompressed
-from transforms.documents import Part, parse_dates
-from transforms.fingerprint import fingerprint
-from transforms.kernels import language as language_kernels
-from transforms.kernels import minhash
-from transforms.kernels.cover import cover
-from transforms.kernels.shingles import fold, shingle_sets
-from transforms.kernels.utf8 import string_buffers
-from transforms.language import filter_language
-from transforms.normalize import normalize, normalize_text
-from transforms.read_jsonl import read_jsonl
-from transforms.read_parquet import read_parquet
 
 PACK: tuple[Callable[[bytes], bytes], ...] = (gzip.compress, zstandard.compress, bz2.compress, lzma.compress)
 Seen = tuple[list[dict[str, object]], list[dict[str, object]]]

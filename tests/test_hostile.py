@@ -23,22 +23,22 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from malmungchi.pipelines.cli.main import main
+from malmungchi.pipelines.job.build import Job, build
+from malmungchi.pipelines.plan.discover import InputError
+from malmungchi.pipelines.plan.planner import make_plan
+from malmungchi.pipelines.release import verify
+from malmungchi.pipelines.runners.drive import StageError
+from malmungchi.schemas.config import Config, Execution, Read
+from malmungchi.schemas.release import Manifest
+from malmungchi.transforms.io import storage
 
-from pipelines import verify
-from pipelines.build import Job, build
-from pipelines.cli import main
-from pipelines.discover import InputError
-from pipelines.plan import make_plan
-from pipelines.runner import StageError
-from schemas.config import Config, Execution, Read
-from schemas.release import Manifest
 from tests import corpus
 from tests.conftest import ROOT
 from tests.test_faults import unprivileged
 from tests.test_footer import of_many_groups
 from tests.test_fuzz import parquet, parquet_file
 from tests.test_read import read, whole
-from transforms import storage
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gz": lambda data: gzip.compress(data, mtime=0),

@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from pipelines.cli import main
-from schemas.release import FOLDERS, SCHEMA_VERSION, File, Manifest
+from malmungchi.pipelines.cli.main import main
+from malmungchi.schemas.release import FOLDERS, SCHEMA_VERSION, File, Manifest
 
 KEPT = {"text": "글", "language": "ko", "language_detector": "script", "hangul_share": 1.0, "chars": 1, "letters": 1}
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from malmungchi.schemas.chunk import DOCUMENT, LANGUAGE, REJECT
+from malmungchi.schemas.config import ConfigError, Language
+from malmungchi.transforms.kernels import language as kernels
+from malmungchi.transforms.kernels.utf8 import string_array, string_buffers
+from malmungchi.transforms.text.language import classify, filter_language
 
-from schemas.chunk import DOCUMENT, LANGUAGE, REJECT
-from schemas.config import ConfigError, Language
 from tests.conftest import chunk_of
-from transforms.kernels import language as kernels
-from transforms.kernels.utf8 import string_array, string_buffers
-from transforms.language import classify, filter_language
 
 FILLERS = "\u115f\u1160\u3164\uffa0"
 texts = st.lists(

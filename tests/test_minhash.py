@@ -9,13 +9,10 @@ import pytest
 from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from schemas.chunk import DOCUMENT, REJECT, Chunk, empty
-from schemas.config import Fingerprint
-from tests.conftest import chunk_of
-from tests.test_shingles import codepoints, reference, split
-from transforms.fingerprint import fields, fingerprint, parts
-from transforms.kernels.minhash import (
+from malmungchi.schemas.chunk import DOCUMENT, REJECT, Chunk, empty
+from malmungchi.schemas.config import Fingerprint
+from malmungchi.transforms.dedup.fingerprint import fields, fingerprint, parts
+from malmungchi.transforms.kernels.minhash import (
     band_hashes,
     content_hashes,
     min_matches,
@@ -24,7 +21,10 @@ from transforms.kernels.minhash import (
     sketches,
     to_datasketch,
 )
-from transforms.kernels.shingles import BLOCK, shingle_sets
+from malmungchi.transforms.kernels.shingles import BLOCK, shingle_sets
+
+from tests.conftest import chunk_of
+from tests.test_shingles import codepoints, reference, split
 
 TEXTS = st.lists(
     st.one_of(
@@ -143,7 +143,7 @@ def test_fingerprint_adds_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole["signature"].is_null().to_pylist() == [True, True, False, False, False]
     assert whole["signature"][3] == whole["signature"][4]
     # The same in parts, and of a slice.
-    monkeypatch.setattr("transforms.fingerprint._PART_BYTES", 10)
+    monkeypatch.setattr("malmungchi.transforms.dedup.fingerprint._PART_BYTES", 10)
     assert fingerprint(chunk(texts), config).rows.equals(whole)
     sliced = chunk(texts)
     sliced = Chunk("item", 0, True, sliced.rows.slice(1, 3), sliced.rejects)

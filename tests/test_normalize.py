@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from malmungchi.schemas.config import Normalize
+from malmungchi.transforms.kernels import normalize as kernel
+from malmungchi.transforms.text.normalize import MARKS, normalize, normalize_text
 
-from schemas.config import Normalize
 from tests.conftest import chunk_of
-from transforms.kernels import normalize as kernel
-from transforms.normalize import MARKS, normalize, normalize_text
 
 
 def clean(text: str, **settings: bool) -> str:

@@ -82,7 +82,7 @@ def test_what_is_larger_than_100_megabytes_is_one_upload_too(buckets: Path, port
     """In a process of its own, whose file system has our settings and no other test's."""
     script = tmp_path / "upload.py"
     script.write_text(
-        "from transforms import storage\n"
+        "from malmungchi.transforms.io import storage\n"
         "with storage.create('s3://work/large') as file:\n"
         "    for _ in range(110):\n"
         "        file.write(bytes(1 << 20))\n"

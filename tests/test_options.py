@@ -15,13 +15,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipelines import options
-from pipelines.build import Job, OutputError, dry_run
-from pipelines.cli import main
-from pipelines.discover import InputError
-from pipelines.plan import make_plan
-from schemas.config import (
+from malmungchi.pipelines.cli import options
+from malmungchi.pipelines.cli.main import main
+from malmungchi.pipelines.job.build import Job, OutputError, dry_run
+from malmungchi.pipelines.plan.discover import InputError
+from malmungchi.pipelines.plan.planner import make_plan
+from malmungchi.schemas.config import (
     Config,
     ConfigError,
     default_of,
@@ -31,7 +30,7 @@ from schemas.config import (
     sections,
     settings,
 )
-from transforms import task
+from malmungchi.transforms.exchange import records
 
 EVERY_SETTING = [
     (f"{section}.{field.name}", field, kind) for section, cls in sections() for field, kind in settings(cls)
@@ -299,7 +298,7 @@ def test_no_flag_of_ours_hides_one_of_beams() -> None:
 
 def test_our_options_alone_do_not_import_beam() -> None:
     code = (
-        "import argparse, sys; from pipelines import options; p = argparse.ArgumentParser();"
+        "import argparse, sys; from malmungchi.pipelines.cli import options; p = argparse.ArgumentParser();"
         "options.add_arguments(p); options.config_from(options.parse(p, ['--workers', '2'])[0]);"
         "sys.exit('apache_beam' in sys.modules)"
     )
@@ -340,7 +339,7 @@ def test_a_dry_run_fails_where_the_build_would(tmp_path: Path) -> None:
 def test_a_dry_run_tells_of_an_unfinished_job(tmp_path: Path) -> None:
     job = a_job(tmp_path)
     job.begin(restart=False)
-    task.finish(job.work, "refine/00000000-000000", [], {})
+    records.finish(job.work, "refine/00000000-000000", [], {})
     before = sorted(tmp_path.rglob("*"))
     assert "goes on with an unfinished job, finished tasks: refine 1" in dry_run(job)
     other = a_job(tmp_path, "--deduplicate-threshold", "0.9")

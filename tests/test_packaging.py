@@ -75,7 +75,7 @@ def test_the_wheel_has_its_licence_and_program(wheel: Path) -> None:
     file = zipfile.ZipFile(wheel)
     (info,) = {name.split("/")[0] for name in file.namelist() if ".dist-info/" in name}
     assert "Apache License" in file.read(f"{info}/licenses/LICENSE").decode()
-    assert "malmungchi = pipelines.cli:main" in file.read(f"{info}/entry_points.txt").decode()
+    assert "malmungchi = malmungchi.pipelines.cli.main:main" in file.read(f"{info}/entry_points.txt").decode()
     assert "License-Expression: Apache-2.0" in file.read(f"{info}/METADATA").decode()
 
 
@@ -147,7 +147,7 @@ def test_the_image_runs_beams_boot_and_not_as_root() -> None:
     environment = next(step for step in steps if step.startswith("ENV PYTHON"))
     for name in ("RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1", "NUMBA_CACHE_DIR=", "OMP_NUM_THREADS=1"):
         assert name in environment
-    warmed = next(index for index, step in enumerate(steps) if "python -m pipelines.preload" in step)
+    warmed = next(index for index, step in enumerate(steps) if "python -m malmungchi.pipelines.process.preload" in step)
     assert steps.index(environment) < warmed < steps.index("USER 1000")
 
 
@@ -170,14 +170,14 @@ def test_the_images_own_steps_install_the_package(tmp_path: Path) -> None:
     assert lock[0].startswith("setuptools==")
     assert len(lock) > 1
     assert all(line.strip().startswith("--hash=sha256:") for line in lock[1:])
-    (found,) = (tmp_path / "packages").glob("lib/python*/site-packages/pipelines/cli.py")
-    assert found.read_bytes() == (ROOT / "pipelines" / "cli.py").read_bytes()
+    (found,) = (tmp_path / "packages").glob("lib/python*/site-packages/malmungchi/pipelines/cli/main.py")
+    assert found.read_bytes() == (ROOT / "pipelines" / "cli" / "main.py").read_bytes()
     assert (tmp_path / "packages" / "bin" / "malmungchi").exists()
 
 
 def test_the_compiled_kernels_are_used_and_not_compiled_again(elsewhere: Environment) -> None:
     """As in the image: one process has filled the cache, another loads everything from it."""
-    said = elsewhere.run("-m", "pipelines.preload", NUMBA_DEBUG_CACHE="1").stdout
+    said = elsewhere.run("-m", "malmungchi.pipelines.process.preload", NUMBA_DEBUG_CACHE="1").stdout
     assert "data loaded from" in said
     assert "saved to" not in said
 

@@ -66,7 +66,7 @@ def test_workers_without_the_wheel_are_an_error_that_says_so(inputs: Path, tmp_p
         done = malmungchi("build", *arguments(inputs, tmp_path / "out", server, pool), check=False)
     assert done.returncode == 1
     (said,) = [line for line in done.stderr.splitlines() if line.startswith("malmungchi: ")]
-    assert "no module named 'schemas' where the workers run: install the wheel of malmungchi" in said
+    assert "no module named 'malmungchi' where the workers run: install the wheel of malmungchi" in said
     assert "Traceback" not in done.stderr
 
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 
 import apache_beam as beam
 import pytest
-
-from pipelines import runner
-from transforms.decompress import BrokenError
-from transforms.language import classify
-from transforms.private import TRACEBACK, Private, TaskError
+from malmungchi.pipelines.runners import drive
+from malmungchi.transforms.io.decompress import BrokenError
+from malmungchi.transforms.io.private import TRACEBACK, Private, TaskError
+from malmungchi.transforms.text.language import classify
 
 SECRET = "비밀문장"
 
@@ -117,8 +116,8 @@ def test_in_a_pipeline(caplog: pytest.LogCaptureFixture) -> None:
             | beam.Map(Private(quote, "!")).with_output_types(str)
         )
 
-    with pytest.raises(runner.StageError) as caught:
-        runner.run(build)
+    with pytest.raises(drive.StageError) as caught:
+        drive.run(build)
     assert str(caught.value).startswith("unexpected KeyError at ")
     assert SECRET not in "".join(traceback.format_exception(caught.value)) + caplog.text
     assert issubclass(TaskError, RuntimeError)

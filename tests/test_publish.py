@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from schemas.chunk import REJECT
-from schemas.config import Shards
-from schemas.exchange import STAGED, VERDICT
-from schemas.release import LEDGER, PUBLISHED
-from transforms import publish, task
-from transforms.exchange import Segments
-from transforms.publish import Shard, WriteRejects, WriteShard, _parquet, _pieces, judge, pack
+from malmungchi.schemas.chunk import REJECT
+from malmungchi.schemas.config import Shards
+from malmungchi.schemas.exchange import STAGED, VERDICT
+from malmungchi.schemas.release import LEDGER, PUBLISHED
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import Segments
+from malmungchi.transforms.shards import write as publish
+from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard, _parquet, _pieces, judge, pack
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), max_size=60), st.integers(1, 20))
@@ -133,7 +133,7 @@ def test_rejects_are_in_order_whatever_the_chunks(tmp_path: Path, monkeypatch: p
                     segments.add("rejects", 0, batch, compress=True)
                     return {}
 
-                parts += [part for _, _, part in task.run(staging, f"refine/{number}.{start:06d}", write).slices]
+                parts += [part for _, _, part in records.run(staging, f"refine/{number}.{start:06d}", write).slices]
         parts.reverse()  # Beam brings them in any order
         found.append(_digest(WriteRejects(staging, staging, Shards(), "", 1)(0, parts)))
         file = pq.ParquetFile(f"{staging}/rejects/rejects-00000-of-00001.parquet")
@@ -160,7 +160,7 @@ def test_the_ledger_is_written_partition_by_partition(tmp_path: Path) -> None:
             segments.add("verdicts", partition, pa.RecordBatch.from_pylist(verdicts, VERDICT))
         return {}
 
-    parts = [(number, (channel, part)) for channel, number, part in task.run(staging, "refine/0", write).slices]
+    parts = [(number, (channel, part)) for channel, number, part in records.run(staging, "refine/0", write).slices]
     work = WriteShard(staging, staging, Shards(), "")
     record = work(Shard(0, 2, (0, 1, 2)), parts[:-1])
     assert [(file["path"], file["rows"]) for file in record["files"]] == [

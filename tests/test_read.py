@@ -26,22 +26,22 @@ import zstandard
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipelines import discover
-from pipelines.discover import InputError
-from pipelines.plan import format_of, make_plan
-from schemas.chunk import DOCUMENT, REJECT, ROW_BITS, Chunk, ChunkCoder
-from schemas.config import Config, Read
-from schemas.work import Columns, InputFile, WorkItem
-from transforms import footer, read_parquet
-from transforms import read as read_module
-from transforms.columns import ColumnsError, guess_columns, peek_columns
-from transforms.decompress import EXTENSIONS, BrokenError, expansion
-from transforms.documents import default_source, parse_dates
-from transforms.read import InputChangedError, ReadDocuments, read_item
-from transforms.read_jsonl import MAX_ROWS
-from transforms.read_parquet import _values
-from transforms.storage import StorageError, open_input
+from malmungchi.pipelines.plan import discover
+from malmungchi.pipelines.plan.discover import InputError
+from malmungchi.pipelines.plan.planner import format_of, make_plan
+from malmungchi.schemas.chunk import DOCUMENT, REJECT, ROW_BITS, Chunk, ChunkCoder
+from malmungchi.schemas.config import Config, Read
+from malmungchi.schemas.work import Columns, InputFile, WorkItem
+from malmungchi.transforms.formats import footer
+from malmungchi.transforms.formats import parquet as read_parquet
+from malmungchi.transforms.formats import read as read_module
+from malmungchi.transforms.formats.columns import ColumnsError, guess_columns, peek_columns
+from malmungchi.transforms.formats.jsonl import MAX_ROWS
+from malmungchi.transforms.formats.parquet import _values
+from malmungchi.transforms.formats.read import InputChangedError, ReadDocuments, read_item
+from malmungchi.transforms.formats.rows import default_source, parse_dates
+from malmungchi.transforms.io.decompress import EXTENSIONS, BrokenError, expansion
+from malmungchi.transforms.io.storage import StorageError, open_input
 
 CHUNK = 1 << 20
 ROLES = Columns("text", "id", "url", "source", "license", "published_at", "collected_at")

@@ -13,20 +13,21 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from malmungchi.pipelines.job.build import Job, build
+from malmungchi.pipelines.plan.planner import make_plan
+from malmungchi.pipelines.runners import drive
+from malmungchi.schemas.config import from_mapping
+from malmungchi.schemas.exchange import FAN_OUT, Layout, layout
+from malmungchi.transforms.dedup import candidates
+from malmungchi.transforms.dedup.components import join
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.records import Settle
+from malmungchi.transforms.exchange.segments import Segments, read_slices
+from malmungchi.transforms.kernels.components import components
 
-from pipelines import runner
-from pipelines.build import Job, build
-from pipelines.plan import make_plan
-from schemas.config import from_mapping
-from schemas.exchange import FAN_OUT, Layout, layout
 from tests import corpus
 from tests.cluster import work
 from tests.test_build import digests, write
-from transforms import candidates, task
-from transforms.components import join
-from transforms.exchange import Segments, read_slices
-from transforms.kernels.components import components
-from transforms.task import Settle
 
 # As if the input were larger than it is: 32 partitions, 43 of bands, 8 ranges of contents.
 SIZE = 1 << 28
@@ -70,9 +71,9 @@ def test_the_same_bytes_in_rounds(
         rounds = len(how.strides(channel)) - 1
         found = {path.name for path in (staging / "split").glob(f"{channel}-*")}
         assert found == {f"{channel}-{number}" for number in range(1, rounds + 1)}, channel
-    for stage in task.STAGES:
-        for name in task.tasks(str(staging), stage):
-            record = task.need(str(staging), name)
+    for stage in records.STAGES:
+        for name in records.tasks(str(staging), stage):
+            record = records.need(str(staging), name)
             for channel in {channel for channel, _, _ in record.slices}:
                 assert len({partition for _, partition in record.channel(channel)}) <= fan_out
 
@@ -84,7 +85,7 @@ def test_the_same_bytes_when_band_hashes_are_looked_at_part_by_part(
     output = release(source, tmp_path / "out", layout(SIZE))
     assert published(output) == published(in_one_round)
     counts = [
-        [task.need(str(staging), name).counts for name in task.tasks(str(staging), "candidates")]
+        [records.need(str(staging), name).counts for name in records.tasks(str(staging), "candidates")]
         for staging in (work(output / "_staging"), work(in_one_round / "_staging"))
     ]
     assert max(count["entries"] for count in counts[0]) > 300
@@ -113,16 +114,16 @@ def test_rows_keep_their_order_through_rounds(tmp_path: Path) -> None:
         mine = np.arange(number * 100, number * 100 + 100)
         rows = pa.RecordBatch.from_arrays([pa.array(mine)], schema=schema)
         scatter = functools.partial(_scatter, rows=rows, where=where[mine], compress=number % 2 == 0)
-        task.run(staging, name, scatter, how)
+        records.run(staging, name, scatter, how)
     assert len(how.strides("numbers")) == 5
 
     def settle(root: beam.Pipeline) -> None:
         names_ = root | beam.Create(names).with_output_types(str)
         names_ | Settle(staging, ("numbers",), how)  # type: ignore[unused-ignore]
 
-    runner.run(settle)
-    last = [name for name in task.tasks(staging, "split") if name.startswith("split/numbers-4/")]
-    slices = [found for name in last for found in task.need(staging, name).channel("numbers")]
+    drive.run(settle)
+    last = [name for name in records.tasks(staging, "split") if name.startswith("split/numbers-4/")]
+    slices = [found for name in last for found in records.need(staging, name).channel("numbers")]
     for partition in range(40):
         table = read_slices([part for number, part in slices if number == partition], staging, schema)
         assert table["n"].to_pylist() == np.flatnonzero(where == partition).tolist()
@@ -134,9 +135,9 @@ def _scatter(segments: Segments, rows: pa.RecordBatch, where: np.ndarray, compre
 
 
 def test_the_folder_of_a_task_holds_few_names() -> None:
-    names = [task.partition_task("exact", number) for number in range(400_000)]
+    names = [records.partition_task("exact", number) for number in range(400_000)]
     names += [
-        task.numbered("refine", f"{file:08d}-{item:06d}", file, item) for file in range(300) for item in range(500)
+        records.numbered("refine", f"{file:08d}-{item:06d}", file, item) for file in range(300) for item in range(500)
     ]
     assert len(set(names)) == len(names)
     folders: dict[str, int] = {}
@@ -144,7 +145,7 @@ def test_the_folder_of_a_task_holds_few_names() -> None:
         folder = name.rpartition("/")[0]
         folders[folder] = folders.get(folder, 0) + 2  # a file and its record
     assert max(folders.values()) < 40_000
-    assert task.partition_task("exact", 3) == "exact/000003"
+    assert records.partition_task("exact", 3) == "exact/000003"
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=80), st.integers(1, 10), st.integers(1, 80))

@@ -7,17 +7,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from malmungchi.pipelines.job.build import Job, build
+from malmungchi.pipelines.plan.planner import make_plan
+from malmungchi.schemas.config import Config, from_mapping
+from malmungchi.schemas.exchange import Layout, layout
+from malmungchi.transforms.exchange import records
 
 from benchmarks.simulate import Cluster, plan_of, report, simulate
 from benchmarks.steps import CHANNELS, CHUNK_STEPS, TAKES
-from pipelines.build import Job, build
-from pipelines.plan import make_plan
-from schemas.config import Config, from_mapping
-from schemas.exchange import Layout, layout
 from tests import corpus
 from tests.cluster import work
 from tests.test_build import write
-from transforms import task
 
 benchmarks = pytest.importorskip("benchmarks.calibrate")
 
@@ -44,10 +44,10 @@ def test_tasks_and_segments_are_those_of_a_build(how: Layout, tmp_path: Path) ->
     rows: Counter[str] = Counter()
     stored: Counter[str] = Counter()
     done: Counter[str] = Counter()
-    for stage in task.STAGES[1:-2]:
-        for name in task.tasks(staging, stage):
+    for stage in records.STAGES[1:-2]:
+        for name in records.tasks(staging, stage):
             done["/".join(name.split("/")[: 2 if stage == "split" else 1])] += 1
-            for channel, _, part in task.need(staging, name).slices:
+            for channel, _, part in records.need(staging, name).slices:
                 found[channel] += 1
                 if stage != "split":
                     rows[channel] += part.rows

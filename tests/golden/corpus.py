@@ -1,4 +1,4 @@
-"""The golden corpus: made-up documents in many languages, duplicates and broken rows, in every format, from one seed."""
+"""The golden corpus: documents in many languages, duplicates and broken rows, in every format, from one seed."""
 
 from __future__ import annotations
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numba
 import numpy as np
-
-from transforms.kernels.utf8 import decode, encode, syllable
+from malmungchi.transforms.kernels.utf8 import decode, encode, syllable
 
 # Classes of code points. Everything not named is copied.
 COPY, BLANK, NEWLINE, RETURN, DELETE, HALFWIDTH, DOT, LEAD_FILLER, VOWEL_FILLER, JOINER = range(10)

@@ -12,8 +12,7 @@ from typing import Any
 
 import numba
 import numpy as np
-
-from transforms.kernels.utf8 import decode
+from malmungchi.transforms.kernels.utf8 import decode
 
 # No letter or digit lies above the last block of Han ideographs.
 _LIMIT = 0x323B0

@@ -1,0 +1,5 @@
+"""`python -m malmungchi.pipelines` is the command `malmungchi`."""
+
+from malmungchi.pipelines.cli.main import main
+
+raise SystemExit(main())

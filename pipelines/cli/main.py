@@ -1,0 +1,184 @@
+"""The command line: malmungchi build, verify, inspect, doctor, config."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from malmungchi.pipelines.process import signals, temporary
+from malmungchi.pipelines.process.logs import quiet
+from malmungchi.pipelines.process.memory import loading
+from malmungchi.schemas.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from malmungchi.pipelines.plan.discover import Found
+
+EXAMPLES = """examples:
+  malmungchi build --input 'crawl/*.jsonl.zst' --input books.parquet --output release/
+  malmungchi build --input 'crawl/*.jsonl.zst' --output release/ --dry-run
+  malmungchi verify release/
+  malmungchi inspect release/ --id doc-000042
+  malmungchi doctor --staging s3://bucket/work --runner FlinkRunner --flink_master=host:8081
+  malmungchi config > job.yaml
+"""
+
+
+def _some(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    from malmungchi.pipelines.cli import options
+
+    parser = argparse.ArgumentParser(
+        prog="malmungchi",
+        description="Korean text in, deduplicated Parquet shards for model trainers out.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, help_: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=help_, description=help_, epilog=EXAMPLES, allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+
+    for stage, text in (
+        ("build", "read, clean and deduplicate text, and publish it as Parquet shards"),
+        ("refine", "only the first stage of build: read, normalise, filter, fingerprint"),
+        ("deduplicate", "build as far as its second stage: find duplicates"),
+        ("publish", "build to its end from what is staged, or from the start: write the release"),
+    ):
+        command = add(stage, text)
+        command.usage = f"malmungchi {stage} --input URL --output URL [settings] [Beam's options]"
+        command.add_argument("--input", action="append", required=True, metavar="URL",
+                             help="file or glob, anywhere fsspec reaches; give it again for more")  # fmt: skip
+        command.add_argument("--output", required=True, metavar="URL", help="folder of the release")
+        command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+        command.add_argument("--restart", action="store_true", help="throw away what an unfinished job has done")
+        command.add_argument("--quiet", action="store_true", help="no progress, no summary")
+        options.add_arguments(command)
+    command = add("verify", "check every checksum, count and schema of a release again")
+    command.add_argument("release", metavar="URL", help="folder of the release")
+    command = add("inspect", "look into a release: rows, rejects, duplicates, one document's fate")
+    command.add_argument("release", metavar="URL", help="folder of the release")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--id", help="explain what became of the document with this id")
+    what.add_argument("--rejects", action="store_true", help="show rejected rows")
+    what.add_argument("--duplicates", action="store_true", help="show clusters of duplicates, the largest first")
+    command.add_argument("--rule", default="", help="show rows rejected by this rule")
+    command.add_argument("--limit", type=_some, default=10, metavar="N",
+                         help="rows to show, of each kind (default: 10)")  # fmt: skip
+    command = add("doctor", "check the runner, its workers and the storage that a big job will have, before it starts")
+    command.usage = "malmungchi doctor [--staging URL] [--output URL] [--input URL] [settings] [Beam's options]"
+    command.add_argument("--input", action="append", default=[], metavar="URL",
+                         help="file or glob that workers must be able to read; give it again for more")  # fmt: skip
+    command.add_argument("--output", default="", metavar="URL", help="folder of the release to be, or one above it")
+    options.add_arguments(command)
+    add("config", "print a commented default configuration")
+    return parser, commands.choices
+
+
+def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config) -> int:
+    from malmungchi.pipelines.plan.discover import discover
+    from malmungchi.pipelines.process import forkserver
+    from malmungchi.pipelines.runners import engines
+
+    beam = engines.complete(beam, config.execution.workers)
+    found = discover(arguments.input)
+    large = sum(info["size"] or 0 for *_, info in found) > forkserver.IN_PROCESS_BYTES
+    with temporary.used():
+        if engines.is_local(beam) and (config.execution.workers or large) and not arguments.dry_run:
+            forkserver.prepare()  # before all else that takes time
+        try:
+            return _job(arguments, beam, config, found)
+        finally:
+            forkserver.end()
+
+
+def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: list[Found]) -> int:
+    with loading():
+        from malmungchi.pipelines.job.build import Job, build, dry_run
+        from malmungchi.pipelines.job.display import Display
+        from malmungchi.pipelines.plan.planner import look_into
+        from malmungchi.pipelines.runners import engines
+
+    display = Display(arguments.quiet)
+    job = Job(look_into(found, config), arguments.output.rstrip("/"), beam, display)
+    places = {"--input": arguments.input, "--output": [job.output], "--staging": [job.staging]}
+    engines.check(beam, places, config.execution.shared_paths)
+    if arguments.dry_run:
+        print(dry_run(job, arguments.restart))
+        return 0
+    if not engines.is_local(beam):
+        display.elsewhere = job.finished
+    until = "publish" if arguments.command == "build" else arguments.command
+    manifest = build(job, arguments.restart, until)
+    if manifest is not None:
+        display.finish(manifest, job.output, job.reused)
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace, beam: list[str], config: Config) -> int:
+    from malmungchi.pipelines.job.display import Display
+    from malmungchi.pipelines.job.doctor import PROBLEM, conclusion, examine
+    from malmungchi.pipelines.runners import engines
+
+    beam = engines.complete(beam, config.execution.workers)
+    findings = examine(beam, config, arguments.input, arguments.output.rstrip("/"), Display())
+    print(*findings, conclusion(findings), sep="\n")
+    return int(any(finding.level == PROBLEM for finding in findings))
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser, commands = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if arguments.command in ("build", "refine", "deduplicate", "publish", "doctor"):
+        from malmungchi.pipelines.cli.options import beam_arguments, config_from
+
+        beam = beam_arguments(commands[arguments.command], rest)
+        command = _doctor if arguments.command == "doctor" else _job_command
+        return command(arguments, beam, config_from(arguments))
+    if rest:
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    if arguments.command == "config":
+        from malmungchi.pipelines.cli.options import commented_default
+
+        print(commented_default(), end="")
+        return 0
+    if arguments.command == "verify":
+        from malmungchi.pipelines.release.verify import verify
+
+        return verify(arguments.release.rstrip("/"))
+    from malmungchi.pipelines.release.inspect import inspect
+
+    return inspect(arguments.release.rstrip("/"), arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; the exit code. What a user can mend is said in one line, without a traceback."""
+    quiet()
+    try:
+        with signals.listening():
+            return _run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, signals.Stopped) else signals.Stopped()
+        print(f"malmungchi: {stopped}", file=sys.stderr, flush=True)
+        temporary.remove()
+        os._exit(stopped.code)  # threads of Beam may be in the middle of a task, and an exit would wait for them
+    except BrokenPipeError:
+        return 141
+    except (ConfigError, ValueError, OSError, RuntimeError) as error:
+        print(f"malmungchi: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if argv is None:  # this process ends: Python need not go through all that is left first
+            gc.freeze()

@@ -1,0 +1,186 @@
+"""The inventory: what a stage must have left behind. No runner's word is taken for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from malmungchi.pipelines.deduplicate import stages
+from malmungchi.pipelines.refine import tally_task, unfinished, units
+from malmungchi.schemas.plan import Plan
+from malmungchi.schemas.release import File, Input
+from malmungchi.schemas.work import InputFile
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import REQUESTS
+from malmungchi.transforms.io import storage
+from malmungchi.transforms.shards.write import Shard, rejects_task, shard_task
+
+# Results of requests that are held.
+_BLOCK = 1024
+
+# What an error names of that which is missing.
+_NAMED = 5
+
+
+class IncompleteError(RuntimeError):
+    """Not all work of a stage is done."""
+
+
+def _missing(stage: str, what: list[str]) -> IncompleteError:
+    names = ", ".join(what[:_NAMED]) + (f" and {len(what) - _NAMED} more" if len(what) > _NAMED else "")
+    return IncompleteError(f"{stage}: {names} not done; start the same command again to do only that")
+
+
+def _load(staging: str, names: list[str]) -> Iterator[records.Record | None]:
+    """Records of tasks, in order, None for one that is not finished. Requests to a store mostly wait."""
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        for start in range(0, len(names), _BLOCK):
+            yield from pool.map(records.load, itertools.repeat(staging), names[start : start + _BLOCK])
+
+
+@dataclasses.dataclass(frozen=True)
+class Refined:
+    """What refine left: the tallies of its chunks, and their sums. `rejected` is (step, rule, language, source) ->
+    count, `sources` are the documents that were kept so far."""
+
+    tallies: list[str]
+    chunks: int
+    rows: int
+    inputs: list[Input]
+    kept: int
+    rejected: dict[tuple[str, str, str, str], int]
+    languages: dict[str, int]
+    sources: dict[str, int]
+    reject_partitions: list[int]
+
+
+def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
+    """Raises IncompleteError when a file is not cut, or a work item not staged. It names some of what is missing, which
+    takes a look at each file's records, if `name` is set."""
+    starts = units(plan.files)
+    tallies = [tally_task(unit) for unit in range(len(starts) - 1)]
+    missing: list[str] = []
+    inputs: list[Input] = []
+    chunks = rows = kept = 0
+    rejected: dict[tuple[str, str, str, str], int] = defaultdict(int)
+    languages: dict[str, int] = defaultdict(int)
+    sources: dict[str, int] = defaultdict(int)
+    reject_partitions: set[int] = set()
+    for unit, record in enumerate(_load(staging, tallies)):
+        files = plan.files[starts[unit] : starts[unit + 1]]
+        if record is None:
+            if not name:
+                raise _missing("refine", [tallies[unit]])
+            missing += _unfinished(staging, files, _NAMED - len(missing)) or [tallies[unit]]
+            if len(missing) >= _NAMED:
+                break
+            continue
+        counts = record.counts
+        inputs += [Input(file.name, file.size, digest) for file, digest in zip(files, counts["digests"], strict=True)]
+        chunks += len(counts["chunks"])
+        rows += sum(count for _, count in counts["chunks"])
+        kept += counts["kept"]
+        reject_partitions.update(counts["reject_partitions"])
+        for *reason, count in counts["rejected"]:
+            rejected[tuple(reason)] += count
+        for language, count in counts["languages"].items():
+            languages[language] += count
+        for source, count in counts["sources"].items():
+            sources[source] += count
+    if missing:
+        raise _missing("refine", missing)
+    return Refined(
+        tallies, chunks, rows, inputs, kept, dict(rejected), dict(languages), dict(sources), sorted(reject_partitions)
+    )
+
+
+def _unfinished(staging: str, files: list[InputFile], count: int) -> list[str]:
+    found = ((unfinished(staging, file.ordinal), file.name) for file in files)
+    return [f"{what} {name!r}" for what, name in itertools.islice(filter(lambda item: item[0], found), count)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Deduplicated:
+    """What deduplicate left. `documents` and `bytes` are what partitions hold, `dropped` and `dropped_bytes` what of
+    it has a duplicate that stays."""
+
+    documents: np.ndarray
+    bytes: np.ndarray
+    dropped: np.ndarray
+    dropped_bytes: np.ndarray
+
+
+def deduplicated(plan: Plan, staging: str, kept: int) -> Deduplicated:
+    """Raises IncompleteError when a partition of an exchange has no finished task, and DamagedError when partitions do
+    not hold the `kept` documents of refine."""
+    for stage, count in stages(plan).items():
+        missing = {records.partition_task(stage, number) for number in range(count)} - set(
+            records.tasks(staging, stage)
+        )
+        if missing:
+            raise _missing("deduplicate", sorted(missing))
+    groups = range(-(-plan.layout.partitions // plan.layout.fan_out))
+    names = [records.sizes_task(group) for group in groups]
+    sums: list[np.ndarray] = []
+    for name, record in zip(names, _load(staging, names), strict=True):
+        if record is None:
+            raise _missing("deduplicate", [name])
+        sums.append(np.hstack([np.array(record.counts[channel], np.int64) for channel in ("rows", "verdicts")]))
+    documents, bytes_, dropped, dropped_bytes = np.concatenate(sums).T
+    if documents.sum() != kept:
+        raise RuntimeError(f"{kept} documents were staged, {documents.sum()} have come to their partitions")
+    return Deduplicated(documents, bytes_, dropped, dropped_bytes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What publish left."""
+
+    files: list[File]
+    sources: dict[str, int]
+    dropped: dict[tuple[str, str], int]
+    clashes: int  # documents whose id another published before them has
+
+
+def published(staging: str, output: str, shards: list[Shard], reject_partitions: list[int]) -> Published:
+    """Raises IncompleteError when a shard or a file of rejects is missing. A task whose files are not there, or not as
+    long as they were written, counts as unfinished from then on."""
+    names = [shard_task(shard.index) for shard in shards]
+    names += [rejects_task(index) for index in range(len(reject_partitions))]
+    done = set(records.tasks(staging, "publish"))  # a new job asks the store once, not once for each file
+    there = [name for name in names if name in done]
+    left = dict(zip(there, _load(staging, there), strict=True))
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        stands = list(pool.map(_stands, itertools.repeat(output), left.values()))
+    for name, whole in zip(there, stands, strict=True):
+        if not whole:
+            records.undo(staging, f"{name}.arrow")
+            left[name] = None
+    found = [record for name in names if (record := left.get(name)) is not None]
+    if len(found) < len(names):
+        raise _missing("publish", [name for name in names if left.get(name) is None])
+    files: list[File] = []
+    sources: dict[str, int] = defaultdict(int)
+    dropped: dict[tuple[str, str], int] = defaultdict(int)
+    clashes = 0
+    for record in found:
+        counts = record.counts
+        files += [File(**file) for file in counts["files"]]
+        for source, count in counts.get("sources", {}).items():
+            sources[source] += count
+        for rule, source, count in counts.get("dropped", []):
+            dropped[rule, source] += count
+        clashes += counts.get("clashes", 0)
+    files.sort(key=lambda file: file.path)
+    return Published(files, dict(sources), dict(dropped), clashes)
+
+
+def _stands(output: str, record: records.Record | None) -> bool:
+    """Whether the files that a task published are there, as long as they were written."""
+    return record is not None and all(
+        storage.size(storage.join(output, file["path"])) == file["bytes"] for file in record.counts["files"]
+    )

@@ -1,0 +1,1 @@
+"""Processes of this machine: workers, the server they are forked from, signals, memory, temporary files."""

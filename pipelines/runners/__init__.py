@@ -1,0 +1,1 @@
+"""Beam's runners, a file each."""

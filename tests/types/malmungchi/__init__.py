@@ -1,0 +1,1 @@
+../../../malmungchi/__init__.py

@@ -1,0 +1,1 @@
+../../../malmungchi/__main__.py

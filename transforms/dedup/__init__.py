@@ -1,0 +1,1 @@
+"""Deduplication: fingerprints, candidates, components, verified pairs."""

@@ -1,0 +1,146 @@
+"""STAGE: a finished chunk into one exchange file, its rows grouped by where they are needed next."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from malmungchi.schemas.chunk import Chunk
+from malmungchi.schemas.config import Deduplicate, Fingerprint
+from malmungchi.schemas.exchange import EXACT, STAGED, Layout, band_schema
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import Segments
+from malmungchi.transforms.io.private import Private
+from malmungchi.transforms.io.progress import report
+from malmungchi.transforms.kernels import minhash, strings
+from malmungchi.transforms.kernels.utf8 import string_buffers
+
+
+def nodes(content_hash: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """uint64 first half of each content hash."""
+    hashes = np.frombuffer(content_hash.buffers()[1], np.uint64, 2 * len(content_hash), 16 * content_hash.offset)
+    return hashes[::2]
+
+
+def exact_rows(rows: pa.RecordBatch, partition: np.ndarray, config: Deduplicate) -> pa.RecordBatch:
+    """EXACT rows of staged rows. `priority` is the place of the source in the configured list, `licensed` whether the
+    document says its licence, whatever that is."""
+    count = rows.num_rows
+    known = pa.array(config.priority, pa.string())
+    priority = pc.fill_null(pc.index_in(rows["source"], known), len(known)) if len(known) else np.zeros(count, np.int32)
+    columns = [
+        pa.array(nodes(rows["content_hash"])),
+        rows["content_hash"],
+        rows["ordinal"],
+        pa.array(partition.astype(np.int32)),
+        rows["id"],
+        priority,
+        rows["license"].is_valid(),
+        rows["chars"],
+        pa.array(np.diff(string_buffers(rows["text"])[1])),
+        rows["published_at"].cast(pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays([pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=EXACT)
+
+
+def _tally(rejects: pa.RecordBatch) -> list[list[Any]]:
+    """[step, rule, language or "", source, count] of the rejects."""
+    language = pc.if_else(
+        pc.equal(rejects["step"], "language"),
+        pc.list_element(pc.split_pattern(pc.fill_null(rejects["value"], ""), " ", max_splits=1), 0),
+        "",
+    )
+    table = pa.table([rejects["step"], rejects["rule"], language, pc.fill_null(rejects["source"], "")],
+                     ["step", "rule", "language", "source"])  # fmt: skip
+    counted = table.group_by(table.column_names).aggregate([([], "count_all")])
+    return sorted([list(row.values()) for row in counted.to_pylist()])
+
+
+def count_values(column: pa.Array | pa.ChunkedArray) -> dict[str, int]:
+    """How often each string occurs in a column; "" stands for nothing."""
+    return {item["values"]: item["counts"] for item in pc.fill_null(column, "").value_counts().to_pylist()}
+
+
+def stage(
+    chunk: Chunk, segments: Segments, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate
+) -> dict[str, Any]:
+    """Writes the chunk's segments: `rows`, `exact`, `bands` and `rejects`; returns its counts."""
+    rows = chunk.rows
+    ids, places = string_buffers(rows["id"])
+    key = strings.hashes(ids, places)
+    partition = strings.ranges(key, layout.partitions)
+    if rows.num_rows:
+        staged = rows.append_column(STAGED.field("key"), pa.array(key)).select(STAGED.names)
+        segments.scatter("rows", staged, partition, compress=True)
+        node = nodes(rows["content_hash"])
+        if deduplicate.exact or deduplicate.near:
+            exact = exact_rows(rows, partition, deduplicate)
+            segments.scatter("exact", exact, strings.ranges(node, layout.exact_ranges))
+        if deduplicate.near:
+            _stage_bands(rows, node, segments, layout, fingerprint)
+    rejects, rejected = chunk.rejects, []
+    if rejects.num_rows:
+        place = np.asarray(rejects["row"]).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        into = strings.ranges(place, layout.reject_partitions)
+        segments.scatter("rejects", rejects, into, compress=True)
+        rejected = np.unique(into).tolist()
+    return {
+        "last": chunk.last,
+        "digest": chunk.digest,
+        "kept": rows.num_rows,
+        "rejected": _tally(rejects),
+        "sources": count_values(rows["source"]),
+        "languages": count_values(rows["language"]),
+        "reject_partitions": rejected,
+    }
+
+
+def _stage_bands(
+    rows: pa.RecordBatch, node: np.ndarray, segments: Segments, layout: Layout, config: Fingerprint
+) -> None:
+    signature = rows["signature"]
+    present = np.asarray(signature.is_valid())
+    if not present.any():
+        return
+    values = np.frombuffer(signature.buffers()[1], np.uint32)[signature.offset * config.num_perm :]
+    signatures = values.reshape(-1, config.num_perm)[: len(signature)][present]
+    hashes = minhash.band_hashes(signatures, config.bands, config.rows)
+    sketch = minhash.sketches(signatures)
+    schema = band_schema(config.num_perm)
+    # Band by band: all hashes of the first, then of the second. A band hash tells its band, so bands share partitions.
+    flat = np.ascontiguousarray(hashes.T).reshape(-1)
+    part = strings.ranges(flat, layout.band_partitions)
+    order = np.argsort(part, kind="stable")
+    document = order % len(sketch)
+    column = pa.FixedSizeBinaryArray.from_buffers(
+        schema.field("sketch").type, len(order), [None, pa.py_buffer(sketch[document])]
+    )
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(flat[order]), pa.array(node[present][document]), column], schema=schema
+    )
+    segments.scatter("bands", batch, part[order])
+
+
+def _stage_task(chunk: Chunk, staging: str, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate) -> str:
+    name = records.chunk_task(chunk.item, chunk.sequence)
+    records.run(staging, name, lambda segments: stage(chunk, segments, layout, fingerprint, deduplicate), layout)
+    report("refine", chunk.rows.num_rows + chunk.rejects.num_rows, chunk.input_bytes)
+    return name
+
+
+@dataclasses.dataclass
+class StageChunks(beam.PTransform):
+    """PCollection[Chunk] with fingerprints -> PCollection[str], the names of the finished tasks."""
+
+    staging: str
+    layout: Layout
+    fingerprint: Fingerprint
+    deduplicate: Deduplicate
+
+    def expand(self, pcoll: beam.PCollection[Chunk]) -> beam.PCollection[str]:
+        stage_task = beam.Map(Private(_stage_task, self.staging, self.layout, self.fingerprint, self.deduplicate))
+        return pcoll | stage_task.with_output_types(str)

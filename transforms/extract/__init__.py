@@ -1,0 +1,1 @@
+"""Extractors: payloads to text."""

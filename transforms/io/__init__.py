@@ -1,0 +1,1 @@
+"""Bytes in and out: storage, decompression, progress, errors that quote nothing."""

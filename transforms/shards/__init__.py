@@ -1,0 +1,1 @@
+"""Shards: the Parquet files of a release."""

@@ -1,0 +1,366 @@
+"""PUBLISH: staged rows minus verdicts, in order, into checksummed Parquet shards."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from malmungchi.schemas.chunk import REJECT, concat
+from malmungchi.schemas.config import Shards
+from malmungchi.schemas.exchange import STAGED, VERDICT, Layout
+from malmungchi.schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File
+from malmungchi.schemas.work import Slice
+from malmungchi.transforms.dedup.exact import binary_keys
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import read_batches, read_slices
+from malmungchi.transforms.exchange.stage import count_values
+from malmungchi.transforms.io import storage
+from malmungchi.transforms.io.private import Private
+from malmungchi.transforms.io.progress import report
+
+# Columns of few values; the others would only pay for a dictionary that is then given up.
+_DICTIONARY = ["source", "license", "language", "language_detector", "file", "step", "rule", "threshold"]
+
+# Rows of a row group of rejects.
+_REJECT_ROWS = 1 << 16
+
+
+def numbered(index: int, of: int) -> str:
+    """A file's number among so many, 00000-of-00042: their names are in the order of their numbers."""
+    width = max(5, len(str(of)))
+    return f"{index:0{width}d}-of-{of:0{width}d}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One shard to write: consecutive partitions of the order of the release."""
+
+    index: int
+    of: int
+    partitions: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """As trainers expect it: train-00000-of-00042."""
+        return numbered(self.index, self.of)
+
+
+def pack(size: list[int], rows: list[int], config: Shards) -> list[Shard]:
+    """Consecutive partitions packed into shards of about the target size; none is empty.
+
+    `size` and `rows` are bytes of text and documents kept, by partition. The target shrinks where it would give
+    fewer shards than wanted, but not below 8 MiB of text: readers want shards to read side by side, but not crumbs.
+    """
+    total = sum(size)
+    target = min(config.target_bytes, max(8 << 20, -(-total // config.min_shards)))
+    count = max(1, round(total / target))
+    groups: dict[int, list[int]] = {}
+    done = 0
+    for partition, (bytes_, kept) in enumerate(zip(size, rows, strict=True)):
+        if not kept:
+            continue
+        # A partition belongs to the shard in which its middle falls when the whole is cut into equal parts.
+        number = int((done + bytes_ / 2) * count / max(1, total))
+        groups.setdefault(number, []).append(partition)
+        done += bytes_
+    return [Shard(index, len(groups), tuple(group)) for index, group in enumerate(groups.values())]
+
+
+class _Sink:
+    """A file that computes the sha256 and size of what is written through it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        self._file.write(data)
+        size = memoryview(data).nbytes
+        self.bytes += size
+        return size
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """The file belongs to the caller."""
+        self.closed = True
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextlib.contextmanager
+def _parquet(
+    uri: str, schema: pa.Schema, level: int, metadata: dict[str, str]
+) -> Iterator[tuple[pq.ParquetWriter, _Sink]]:
+    schema = schema.with_metadata({key.encode(): value.encode() for key, value in metadata.items()})
+    with storage.create(uri, durable=True) as file:
+        sink = _Sink(file)
+        with pq.ParquetWriter(
+            pa.PythonFile(sink, "w"),
+            schema,
+            compression="zstd",
+            compression_level=level,
+            use_dictionary=[name for name in _DICTIONARY if name in schema.names],
+            write_statistics=[name for name in schema.names if name not in ("text", "metadata")],
+            write_page_index=True,
+            write_batch_size=1024,
+        ) as writer:
+            yield writer, sink
+
+
+def _pieces(table: pa.Table, size: np.ndarray, target: int) -> Iterator[pa.Table]:
+    """The table cut into runs of rows of about `target` bytes each."""
+    cuts = np.cumsum(size) // target
+    bounds = [0, *(np.flatnonzero(np.diff(cuts)) + 1).tolist(), table.num_rows]
+    for start, end in itertools.pairwise(bounds):
+        if end > start:
+            yield table.slice(start, end - start)
+
+
+def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """(PUBLISHED rows, LEDGER rows) of one partition, in the order of the release: by hash of the id, id, place."""
+    order = pc.sort_indices(
+        rows.select(["key", "id", "ordinal"]), [("key", "ascending"), ("id", "ascending"), ("ordinal", "ascending")]
+    ).to_numpy()
+    ordinal = rows["ordinal"].to_numpy()[order]
+    by_ordinal = np.argsort(verdicts["ordinal"].to_numpy())
+    said = verdicts["ordinal"].to_numpy()[by_ordinal]
+    place = np.searchsorted(said, ordinal)
+    has = np.zeros(len(ordinal), bool)
+    inside = place < len(said)
+    has[inside] = said[place[inside]] == ordinal[inside]
+    if has.sum() != len(said):
+        raise RuntimeError(f"{len(said)} verdicts, {has.sum()} of them for rows of this partition")
+    verdict = verdicts.take(pa.array(by_ordinal[place[has]]))
+    kept = np.ones(len(ordinal), bool)
+    kept[has] = verdict["kept"].to_numpy(zero_copy_only=False)
+    count = np.ones(len(ordinal), np.int64)
+    count[has] = verdict["duplicate_count"].to_numpy()
+    # Each kept row is copied once, straight to its place.
+    stay = rows.take(pa.array(order[kept]))
+    stay = stay.append_column(PUBLISHED.field("duplicate_count"), pa.array(count[kept]))
+    stay = stay.append_column(PUBLISHED.field("cluster_id"), _hex(stay["content_hash"]))
+    gone = rows.select(["id", "source", "file", "row"]).take(pa.array(order[~kept]))
+    why = verdict.filter(pc.invert(verdict["kept"]))
+    ledger = pa.Table.from_arrays(
+        [
+            gone["id"], why["kept_id"], why["rule"], why["score"], _hex(why["cluster_id"]),
+            gone["source"], gone["file"], gone["row"],
+        ],
+        schema=LEDGER,
+    )  # fmt: skip
+    return stay.select(PUBLISHED.names).cast(PUBLISHED), ledger
+
+
+def _hex(column: pa.ChunkedArray) -> pa.Array:
+    """32 digits for each value of 128 bits."""
+    digits = binary_keys(column.combine_chunks()).tobytes().hex().encode()
+    offsets = np.arange(len(column) + 1, dtype=np.int32) * 32
+    return pa.StringArray.from_buffers(len(column), pa.py_buffer(offsets), pa.py_buffer(digits))
+
+
+def _reasons(ledger: pa.Table) -> dict[tuple[str, str], int]:
+    """Documents dropped, by rule and source ("" for none)."""
+    counted = ledger.select(["rule", "source"]).group_by(["rule", "source"]).aggregate([([], "count_all")])
+    return {(row["rule"], row["source"] or ""): row["count_all"] for row in counted.to_pylist()}
+
+
+def _clashes(ids: pa.ChunkedArray) -> int:
+    """How many rows have the id of the row before; equal ids have equal hashes, and so stand together."""
+    return int(pc.sum(pc.equal(ids[1:], ids[:-1])).as_py() or 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteShard:
+    """Work of one shard: reads partition by partition, so that memory is that of one, and writes the shard's data
+    and its part of the ledger."""
+
+    staging: str
+    output: str
+    config: Shards
+    config_digest: str
+
+    def __call__(self, shard: Shard, parts: Iterable[tuple[int, tuple[str, Slice]]]) -> dict[str, Any]:
+        rows: dict[int, list[Slice]] = {partition: [] for partition in shard.partitions}
+        said: dict[int, list[Slice]] = {partition: [] for partition in shard.partitions}
+        for partition, (channel, part) in parts:
+            (rows if channel == "rows" else said)[partition].append(part)
+        metadata = {"malmungchi.schema_version": SCHEMA_VERSION, "malmungchi.config_digest": self.config_digest}
+        level = self.config.compression_level
+        data, pairs = f"data/train-{shard.name}.parquet", f"duplicates/pairs-{shard.name}.parquet"
+        kept = text_bytes = clashes = 0
+        sources: Counter[str] = Counter()
+        dropped: Counter[tuple[str, str]] = Counter()
+        first = last = ""
+        with contextlib.ExitStack() as stack:
+            writer, sink = stack.enter_context(_parquet(storage.join(self.output, data), PUBLISHED, level, metadata))
+            ledger_file: tuple[pq.ParquetWriter, _Sink] | None = None
+            for partition in shard.partitions:
+                table = read_slices(rows[partition], self.staging, STAGED)
+                published, ledger = judge(table, read_slices(said[partition], self.staging, VERDICT))
+                del table
+                if ledger.num_rows:
+                    ledger_file = ledger_file or stack.enter_context(
+                        _parquet(storage.join(self.output, pairs), LEDGER, level, metadata)
+                    )
+                    ledger_file[0].write_table(ledger)
+                    dropped.update(_reasons(ledger))
+                    del ledger
+                if not published.num_rows:
+                    continue
+                size = pc.binary_length(published["text"]).to_numpy()
+                report("publish", published.num_rows, int(size.sum()))
+                for piece in _pieces(published, size, self.config.row_group_bytes):
+                    writer.write_table(piece, row_group_size=piece.num_rows)
+                kept += published.num_rows
+                clashes += _clashes(published["id"])
+                text_bytes += int(size.sum())
+                sources.update(count_values(published["source"]))
+                first = first or published["id"][0].as_py()
+                last = published["id"][-1].as_py()
+                del published, piece  # before the next partition is read
+        files = [File(data, kept, sink.bytes, sink.sha256.hexdigest(), text_bytes, first, last)]
+        if ledger_file:
+            sink = ledger_file[1]
+            files.append(File(pairs, dropped.total(), sink.bytes, sink.sha256.hexdigest()))
+        return {
+            "files": [dataclasses.asdict(file) for file in files],
+            "sources": sources,
+            "clashes": clashes,
+            "dropped": sorted([rule, source, count] for (rule, source), count in dropped.items()),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteRejects:
+    """Work of one partition of rejects: in the order of file and row.
+
+    Slices come in that order, as chunks do; only within one are rows out of it. So one is held at a time, and the row
+    group that is filled.
+    """
+
+    staging: str
+    output: str
+    config: Shards
+    config_digest: str
+    of: int
+
+    def __call__(self, index: int, parts: Iterable[Slice]) -> dict[str, Any]:
+        path = f"rejects/rejects-{numbered(index, self.of)}.parquet"
+        metadata = {"malmungchi.schema_version": SCHEMA_VERSION, "malmungchi.config_digest": self.config_digest}
+        uri = storage.join(self.output, path)
+        count = 0
+        with _parquet(uri, REJECTS, self.config.compression_level, metadata) as (writer, sink):
+            for batch in _row_groups(read_batches(parts, self.staging, REJECT), _REJECT_ROWS):
+                writer.write_batch(batch, row_group_size=batch.num_rows)
+                count += batch.num_rows
+        file = File(path, count, sink.bytes, sink.sha256.hexdigest())
+        return {"files": [dataclasses.asdict(file)]}
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The rejects, so many at a time, the last fewer: the file's bytes do not depend on the sizes of the batches."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        rest = batch.sort_by([("file", "ascending"), ("row", "ascending")])
+        while count + rest.num_rows >= rows:
+            yield concat([*held, rest.slice(0, rows - count)], REJECT)
+            rest, held, count = rest.slice(rows - count), [], 0
+        held.append(rest)
+        count += rest.num_rows
+    if count:
+        yield concat(held, REJECT)
+
+
+def shard_task(index: int) -> str:
+    """Name of the task that writes a shard and its part of the ledger."""
+    return records.numbered("publish", f"shard-{index:06d}", index)
+
+
+def rejects_task(index: int) -> str:
+    """Name of the task that writes a file of rejects."""
+    return records.numbered("publish", f"rejects-{index:06d}", index)
+
+
+def _shard_slices(names: str, staging: str, shard_of: dict[int, int]) -> Iterator[tuple[int, tuple[int, bytes]]]:
+    for partition, value in records.packed(names, staging, ("rows", "verdicts")):
+        if partition in shard_of:
+            yield shard_of[partition], (partition, value)
+
+
+def _write_shard(group: tuple[int, Iterable[tuple[int, bytes]]], shards: tuple[Shard, ...], work: WriteShard) -> str:
+    index, packed = group
+    name = shard_task(index)
+    parts = ((partition, place) for partition, value in packed for place in records.unpack([value]))
+    records.run(work.staging, name, lambda segments: work(shards[index], parts))
+    return name
+
+
+def _write_rejects(group: tuple[int, Iterable[bytes]], places: dict[int, int], work: WriteRejects) -> str:
+    partition, packed = group
+    index = places[partition]
+    name = rejects_task(index)
+    records.run(work.staging, name, lambda segments: work(index, [part for _, part in records.unpack(packed)]))
+    return name
+
+
+@dataclasses.dataclass
+class WriteShards(beam.PTransform):
+    """Tasks with `rows` and `verdicts` -> the tasks that wrote the shards and the ledger."""
+
+    shards: tuple[Shard, ...]
+    work: WriteShard
+    layout: Layout
+
+    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
+        shard_of = {partition: shard.index for shard in self.shards for partition in shard.partitions}
+        slices = beam.FlatMap(_shard_slices, self.work.staging, shard_of)
+        return (
+            pcoll
+            | "SettleRows" >> records.Settle(self.work.staging, ("rows", "verdicts"), self.layout)
+            | "ReadRecords" >> slices.with_output_types(tuple[int, tuple[int, bytes]])
+            | "GroupSlices" >> beam.GroupByKey()
+            | "WriteShard" >> beam.Map(Private(_write_shard, self.shards, self.work)).with_output_types(str)
+        )
+
+
+@dataclasses.dataclass
+class WriteRejectShards(beam.PTransform):
+    """Tasks with `rejects` -> the tasks that wrote them. `places` numbers the partitions that have any."""
+
+    places: dict[int, int]
+    work: WriteRejects
+    layout: Layout
+
+    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
+        write = beam.Map(Private(_write_rejects, self.places, self.work))
+        return (
+            pcoll
+            | "RegroupRejects" >> records.Regroup(self.work.staging, ("rejects",), self.layout)
+            | "WriteRejects" >> write.with_output_types(str)
+        )

@@ -1,0 +1,1 @@
+"""Steps: rows to rows."""
