@@ -103,10 +103,10 @@ def main() -> None:
             [] if arguments.plain else [f"malmungchi.transforms.kernels.{path.stem}" for path in kernels.glob("*.py")]
         )
         with atheris.instrument_imports(include=["malmungchi.transforms", "tests"], exclude=compiled):
-            tests = importlib.import_module("tests.test_fuzz")
+            tests = importlib.import_module("tests.faults.test_fuzz")
     else:
         print("atheris is not installed (pip install atheris): the changes are blind", file=sys.stderr)
-        tests = importlib.import_module("tests.test_fuzz")
+        tests = importlib.import_module("tests.faults.test_fuzz")
     if arguments.target not in tests.TARGETS:
         parser.error(f"unknown target {arguments.target!r}; known: {', '.join(tests.TARGETS)}")
     if arguments.plain:

@@ -17,8 +17,8 @@ from pathlib import Path
 from malmungchi.pipelines.release import verify
 
 from benchmarks.build import build
-from tests.test_footer import of_many_groups
-from tests.test_hostile import KEYS, LINES, LONG_LINES, bombs, rows
+from tests.faults.test_hostile import KEYS, LINES, LONG_LINES, bombs, rows
+from tests.unit.transforms.formats.test_footer import of_many_groups
 
 # Of documents at the limit of read.max_text_bytes, and alike but not alike enough, so that they are compared.
 _LONGEST = 31 << 20

@@ -35,7 +35,7 @@ from malmungchi.schemas.release import FOLDERS
 from malmungchi.transforms.exchange import records
 
 from benchmarks.build import Watch
-from tests import corpus
+from tests.support import corpus
 
 ROOT = Path(__file__).resolve().parent.parent
 WHO = ("launcher", "worker", "all")

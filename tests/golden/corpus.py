@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from tests import corpus
+from tests.support import corpus
 
 _FOREIGN = {
     "ja": "きょうは とても いい てんき なので みんなで こうえんに いきました カメラ を もって",

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.golden import corpus
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DIGESTS = Path(__file__).with_name("digests.json")
 SAMPLES = ("samples/*.jsonl*", "samples/letters.parquet", "samples/essay.txt")
 

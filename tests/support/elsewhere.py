@@ -1,0 +1,143 @@
+"""Another environment than the checkout's: the wheel installed in it, and nothing of the checkout on its path.
+
+Its other packages are those of the environment that runs the tests, which a .pth file adds at the end of its path. Such
+a file's own folder is not searched for more of them, so the editable install of the checkout stays out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+
+PACKAGES = ("malmungchi", "pipelines", "transforms", "schemas")
+
+
+def build_wheel(folder: Path) -> Path:
+    """The wheel, built from a copy so that nothing is left behind in the checkout. Skips where that cannot be done."""
+    version = importlib.metadata.version("setuptools") if importlib.util.find_spec("setuptools") else "0"
+    if int(version.partition(".")[0]) < 77:
+        pytest.skip(f"building the wheel needs setuptools 77, here is {version}: install requirements-dev.lock")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in (*PACKAGES, "tests", "samples"):  # the last two must stay out of it
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), "."]
+    built = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (file,) = (folder / "dist").glob("*.whl")
+    return file
+
+
+class Environment:
+    """A virtual environment in `folder` with a wheel in it, or without ours if there is none. `away` is a folder to
+    work in that has nothing to do with it."""
+
+    def __init__(self, folder: Path, wheel: Path | None) -> None:
+        self.home, self.away = folder / "environment", folder / "away"
+        self.away.mkdir()
+        self._cache = folder / "kernels"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.home], check=True)
+        (self.packages,) = self.home.glob("lib/python*/site-packages")
+        (self.packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        if wheel is not None:
+            install = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)]
+            subprocess.run([sys.executable, "-m", "pip", "--python", self.python, *install], check=True)
+
+    @property
+    def python(self) -> str:
+        """Its interpreter."""
+        return str(self.home / "bin" / "python")
+
+    def variables(self, more: dict[str, str] | None = None) -> dict[str, str]:
+        """The environment variables of a process there: its programs first, and no way back to the checkout."""
+        kept = {**os.environ, **(more or {})}
+        return {
+            **{name: value for name, value in kept.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")},
+            "PATH": f"{self.home / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "NUMBA_CACHE_DIR": str(self._cache),
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def run(self, *command: object, **more: str) -> subprocess.CompletedProcess[str]:
+        """Runs its Python with some arguments; checked."""
+        words = [self.python, *map(str, command)]
+        done = subprocess.run(
+            words, cwd=self.away, env=self.variables(more), capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def start(
+        self, *command: object, log: Path, prefix: Sequence[str] = (), more: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Starts its Python with some arguments, in a process group of its own; what it says goes to `log`."""
+        with log.open("ab") as file:
+            return subprocess.Popen(
+                [*prefix, self.python, *map(str, command)], cwd=self.away, env=self.variables(more), stdout=file,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+
+def find_program(name: str) -> str:
+    """Path of a program that `make NAME` builds, or the environment names; skips the test where it is absent."""
+    make = ["make", "--silent", "--no-print-directory", f"where-{name}"]
+    built = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    found = os.environ.get(name.upper()) or (built if Path(built).is_file() else "") or shutil.which(name) or ""
+    if not found:
+        pytest.skip(f"no {name} here: `make {name}` builds it with Go (or set {name.upper()} to where it is)")
+    return found
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return int(place.getsockname()[1])
+
+
+def until(done: Callable[[], object], seconds: float = 60.0) -> None:
+    """Waits for something to come true."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, f"waited {seconds:.0f} s in vain"
+        time.sleep(0.02)
+
+
+def answers(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something listens there."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, port)) == 0
+
+
+@contextlib.contextmanager
+def closing(*processes: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ends processes, and all that they have started, when the block does."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and its group as `kill -9` does."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, 9)
+    process.wait()
