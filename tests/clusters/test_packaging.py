@@ -30,12 +30,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def packages_on_disk() -> set[str]:
-    """Every folder with an __init__.py below the three packages, as a dotted name."""
-    return {
-        ".".join(init.parent.relative_to(ROOT).parts)
-        for package in PACKAGES
-        for init in (ROOT / package).rglob("__init__.py")
+    """Every folder with an __init__.py below ours, as the dotted name that it has when installed."""
+    found = {
+        init.parent.relative_to(ROOT).parts for package in PACKAGES for init in (ROOT / package).rglob("__init__.py")
     }
+    return {".".join(parts if parts[0] == "malmungchi" else ("malmungchi", *parts)) for parts in found}
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -64,7 +63,7 @@ def instructions() -> list[str]:
 def test_the_wheel_holds_exactly_our_packages(wheel: Path) -> None:
     files = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     assert {".".join(name.split("/")[:-1]) for name in files} == packages_on_disk()
-    assert {name for name in files if not name.endswith(".py")} == {f"{name}/py.typed" for name in PACKAGES}
+    assert {name for name in files if not name.endswith(".py")} == {"malmungchi/py.typed"}
     assert len([name for name in files if name.endswith(".py")]) == sum(
         len(list((ROOT / package).rglob("*.py"))) for package in PACKAGES
     )
