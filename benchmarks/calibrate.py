@@ -14,17 +14,17 @@ import apache_beam as beam
 import numpy as np
 import orjson
 import pyarrow as pa
+
+from benchmarks import enlarge
+from benchmarks.build import TINY, build
+from benchmarks.corpus import decompressed
+from benchmarks.steps import CHANNELS, CHUNK_STEPS, MB, TAKES, at_its_peak, memory, run_steps, side_by_side
 from malmungchi.pipelines.runners import drive
 from malmungchi.schemas.config import Config
 from malmungchi.schemas.exchange import EXACT, STAGED, Layout, band_schema, layout
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import Segments, read_batches, read_slice, split
-
-from benchmarks import enlarge
-from benchmarks.build import TINY, build
-from benchmarks.corpus import decompressed
-from benchmarks.steps import CHANNELS, CHUNK_STEPS, MB, TAKES, at_its_peak, memory, run_steps, side_by_side
 
 SAMPLE_MB = 250.0
 DUPLICATES = 0.1

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-from malmungchi.schemas.config import parse_bytes
 
 from benchmarks.corpus import decompressed, lines
+from malmungchi.schemas.settings import parse_bytes
 
 _HANGUL, _SYLLABLES = 0xAC00, 11172
 

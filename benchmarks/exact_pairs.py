@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import pyarrow as pa
+
 from malmungchi.transforms.kernels.shingles import fold, shingle_sets
 from malmungchi.transforms.kernels.utf8 import string_buffers
 

@@ -14,9 +14,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from malmungchi.pipelines.release import verify
-
 from benchmarks.build import build
+from malmungchi.pipelines.release import verify
 from tests.faults.test_hostile import KEYS, LINES, LONG_LINES, bombs, rows
 from tests.unit.transforms.formats.test_footer import of_many_groups
 

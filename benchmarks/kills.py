@@ -31,10 +31,10 @@ from pathlib import Path
 
 import psutil
 import pyarrow.dataset as ds
-from malmungchi.schemas.release import FOLDERS
-from malmungchi.transforms.exchange import records
 
 from benchmarks.build import Watch
+from malmungchi.schemas.release import FOLDERS
+from malmungchi.transforms.exchange import records
 from tests.support import corpus
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from malmungchi.schemas.config import Language
 from malmungchi.transforms.text.language import Verdicts, classify
 

@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 from datasketch import MinHash
+
 from malmungchi.transforms.kernels.minhash import band_hashes, content_hashes, permutations, signatures, sketches
 from malmungchi.transforms.kernels.shingles import fold, shingle_sets
 from malmungchi.transforms.kernels.utf8 import string_buffers

@@ -28,24 +28,25 @@ from pathlib import Path
 
 import orjson
 import psutil
-from malmungchi.pipelines.deduplicate import stages
-from malmungchi.pipelines.plan.planner import human, make_plan
-from malmungchi.pipelines.refine import shares, units
-from malmungchi.schemas.config import Config, Execution, parse_bytes
-from malmungchi.schemas.exchange import layout
-from malmungchi.schemas.plan import CHUNK_BYTES, Plan
-from malmungchi.schemas.work import Columns, InputFile
-from malmungchi.transforms.dedup.components import EDGES
-from malmungchi.transforms.exchange import records
-from malmungchi.transforms.exchange.segments import REQUESTS
-from malmungchi.transforms.formats.cut import cut, stripes
-from malmungchi.transforms.shards.write import pack
 
 from benchmarks import enlarge
 from benchmarks.build import build
 from benchmarks.calibrate import DUPLICATES, TEXTUAL, Costs, calibrate, kind_of
 from benchmarks.corpus import CORPUS, decompressed
 from benchmarks.steps import CHUNK_STEPS, MB, TAKES
+from malmungchi.pipelines.deduplicate import stages
+from malmungchi.pipelines.plan.planner import human, make_plan
+from malmungchi.pipelines.refine import shares, units
+from malmungchi.schemas.config import Config, Execution
+from malmungchi.schemas.exchange import layout
+from malmungchi.schemas.plan import CHUNK_BYTES, Plan
+from malmungchi.schemas.settings import parse_bytes
+from malmungchi.schemas.work import Columns, InputFile
+from malmungchi.transforms.dedup.components import EDGES
+from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.segments import REQUESTS
+from malmungchi.transforms.formats.cut import cut, stripes
+from malmungchi.transforms.shards.write import pack
 
 SIZES_GB = (10.0, 1_000.0, 10_000.0, 100_000.0)
 TOLERANCE = 0.2

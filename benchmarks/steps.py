@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+
+from benchmarks.corpus import CORPUS, decompressed
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.pipelines.process import forkserver
 from malmungchi.pipelines.process.memory import keep_heap
@@ -40,8 +42,6 @@ from malmungchi.transforms.formats.read import read_item
 from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard
 from malmungchi.transforms.text.language import filter_language
 from malmungchi.transforms.text.normalize import normalize
-
-from benchmarks.corpus import CORPUS, decompressed
 
 MB = 1e6
 

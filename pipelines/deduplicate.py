@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import apache_beam as beam
+
 from malmungchi.pipelines.refine import Chunks
 from malmungchi.schemas.plan import Plan
 from malmungchi.transforms.dedup.candidates import FindCandidates

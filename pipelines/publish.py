@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import apache_beam as beam
+
 from malmungchi.pipelines.deduplicate import stages
 from malmungchi.pipelines.refine import Chunks
 from malmungchi.schemas.plan import Plan

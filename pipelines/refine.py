@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+
 from malmungchi.pipelines.plan.planner import expected_bytes
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.work import InputFile, Share, WorkItem, work_item

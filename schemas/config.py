@@ -1,82 +1,24 @@
-"""The configuration: one frozen dataclass per step, validated once.
+"""The configuration: one frozen dataclass per section, validated once.
 
-Each field's metadata holds its help text, which is the one source for `--help`, for the commented file that
-`malmungchi config` prints, and for the YAML keys. Settings under `execution` say how a job runs and never
-change a byte of the release; all others do, and go into the configuration digest.
+Settings under `execution` say how a job runs and never change a byte of the release; all others do, and go into the
+configuration digest. What a format, an extractor or a step brings is a section of its own, registered here by name.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
-import re
-import types
 import typing
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from typing import Any
 
 import orjson
 
-
-class ConfigError(ValueError):
-    """A setting that cannot be used; the message says which, why, and what to write instead.
-
-    `setting` is its name, `section` or `section.key`, so that whoever read it can say where it was written.
-    """
-
-    def __init__(self, message: str, setting: str = "") -> None:
-        super().__init__(message)
-        self.setting = setting
-
-
-def setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field with its help text and, for strings, the values allowed.
-
-    A setting whose name ends in `_bytes` is a size: it may be written as `parse_bytes` reads it.
-    """
-    metadata = {"help": text, "choices": choices}
-    if isinstance(default, dict | list):
-        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def _require(condition: bool, name: str, value: object, rule: str) -> None:
-    if not condition:
-        raise ConfigError(f"{name} = {value!r}: {rule}", name)
-
-
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes in a size written as 1048576, 64MiB, 1GiB, 512k (powers of 1024) or 64MB (powers of 1000).
-
-    That is how GNU tools read sizes.
-
-    Raises ValueError for anything else, and for a size that is no whole number of bytes.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(ib|b)?|b)?\s*", text, re.IGNORECASE | re.ASCII)
-    if not match:
-        raise ValueError(f"{text!r} is no size; write bytes, or 512k, 64MiB, 1GiB")
-    number, unit, kind = match[1], (match[2] or "").lower(), (match[3] or "").lower()
-    size = Fraction(number) * (1000 ** " kmgt".index(unit) if kind == "b" else _UNITS[unit])
-    if size.denominator != 1:
-        raise ValueError(f"{text!r} is no whole number of bytes")
-    return int(size)
-
-
-def format_bytes(size: int) -> str:
-    """The shortest exact way to write a size: 16MiB, 1GiB, 1000."""
-    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if size and size % unit == 0:
-            return f"{size // unit}{name}"
-    return str(size)
+from malmungchi.schemas.settings import ConfigError, Section, changed, checked, did_you_mean, require, setting, typed
 
 
 @dataclasses.dataclass(frozen=True)
-class Read:
+class Read(Section, name="read"):
     """Which columns of the input mean what, and what is too large to be a document."""
 
     text: str = setting(
@@ -92,22 +34,16 @@ class Read:
     license: str = setting("", "column that holds the licence; empty: detected from common names")
     published_at: str = setting("", "column that holds the date of publication; empty: detected from common names")
     collected_at: str = setting("", "column that holds the date of collection; empty: detected from common names")
-    max_line_bytes: int = setting(64 << 20, "a longer line is rejected, and never held in memory")
-    max_text_bytes: int = setting(32 << 20, "a longer text is rejected")
+    media_type: str = setting("", "what the text column holds, such as text/html; empty: plain text")
+    max_line_bytes: int = setting(
+        64 << 20, "a longer line is rejected, and never held in memory", ge=1 << 10, le=1 << 30
+    )
+    max_text_bytes: int = setting(32 << 20, "a longer text is rejected", ge=1, le=1 << 30)
     strict: bool = setting(False, "a file with a break in it (truncated, corrupt) fails the job")
-
-    def __post_init__(self) -> None:
-        _require(
-            1 << 10 <= self.max_line_bytes <= 1 << 30,
-            "read.max_line_bytes",
-            self.max_line_bytes,
-            "1 KiB to 1 GiB",
-        )
-        _require(1 <= self.max_text_bytes <= 1 << 30, "read.max_text_bytes", self.max_text_bytes, "1 to 1 GiB")
 
 
 @dataclasses.dataclass(frozen=True)
-class Normalize:
+class Normalize(Section, name="normalize"):
     """NFC is always done; the rest can be switched off one by one."""
 
     fillers: bool = setting(True, "remove Hangul fillers that pad without being seen")
@@ -118,10 +54,10 @@ class Normalize:
 
 
 @dataclasses.dataclass(frozen=True)
-class Language:
+class Language(Section, name="language"):
     """Korean or not: by script first, by langdetect only where script does not decide."""
 
-    korean_share: float = setting(0.30, "share of Hangul among letters from which a document is Korean")
+    korean_share: float = setting(0.30, "share of Hangul among letters from which a document is Korean", gt=0, le=1)
     prose_share: float = setting(
         0.40, "share in the prose, without code, from which it is Korean mixed with something else"
     )
@@ -132,27 +68,24 @@ class Language:
     drop: bool = setting(True, "drop what is not Korean; off: only tag it")
 
     def __post_init__(self) -> None:
-        _require(0 < self.korean_share <= 1, "language.korean_share", self.korean_share, "above 0, at most 1")
-        _require(0 < self.mixed_share <= self.prose_share <= 1, "language.mixed_share", self.mixed_share,
+        super().__post_init__()
+        require(0 < self.mixed_share <= self.prose_share <= 1, "language.mixed_share", self.mixed_share,
                  "0 < mixed_share <= prose_share <= 1")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(Section, name="fingerprint"):
     """Shingles and their MinHash signature."""
 
-    ngram: int = setting(5, "characters in a shingle, counted in letters and digits only")
-    seed: int = setting(1, "seed of the MinHash permutations (as datasketch.MinHash)")
-    bands: int = setting(22, "bands of the signature: higher values find more pairs at higher cost")
-    rows: int = setting(5, "hash values in a band: higher values propose fewer false pairs")
+    ngram: int = setting(5, "characters in a shingle, counted in letters and digits only", ge=1, le=64)
+    seed: int = setting(1, "seed of the MinHash permutations (as datasketch.MinHash)", ge=0, le=(1 << 32) - 1)
+    bands: int = setting(22, "bands of the signature: higher values find more pairs at higher cost", ge=1, le=256)
+    rows: int = setting(5, "hash values in a band: higher values propose fewer false pairs", ge=1, le=64)
     min_chars: int = setting(5, "documents with fewer letters and digits are compared for exact equality only")
 
     def __post_init__(self) -> None:
-        _require(1 <= self.ngram <= 64, "fingerprint.ngram", self.ngram, "1 to 64")
-        _require(0 <= self.seed < 1 << 32, "fingerprint.seed", self.seed, "0 to 4294967295")
-        _require(1 <= self.bands <= 256, "fingerprint.bands", self.bands, "1 to 256")
-        _require(1 <= self.rows <= 64, "fingerprint.rows", self.rows, "1 to 64")
-        _require(self.min_chars >= self.ngram, "fingerprint.min_chars", self.min_chars,
+        super().__post_init__()
+        require(self.min_chars >= self.ngram, "fingerprint.min_chars", self.min_chars,
                  f"at least fingerprint.ngram ({self.ngram}): a shorter text has no shingle")  # fmt: skip
 
     @property
@@ -165,12 +98,14 @@ ORDER_KEYS = ("priority", "licensed", "longest", "shortest", "newest", "oldest",
 
 
 @dataclasses.dataclass(frozen=True)
-class Deduplicate:
+class Deduplicate(Section, name="deduplicate"):
     """Which documents are duplicates, and which of them stays."""
 
     exact: bool = setting(True, "drop documents whose letters and digits equal another's")
     near: bool = setting(True, "drop documents whose shingles are nearly those of a kept one")
-    threshold: float = setting(0.8, "true Jaccard similarity of shingle sets from which two are near-duplicates")
+    threshold: float = setting(
+        0.8, "true Jaccard similarity of shingle sets from which two are near-duplicates", gt=0, le=1
+    )
     prefer: list[str] = setting(  # noqa: RUF009
         ["priority", "licensed", "longest", "oldest", "id"],
         "which of two duplicates stays: the first of these that tells them apart "
@@ -180,10 +115,11 @@ class Deduplicate:
     bucket: int = setting(
         2048,
         "documents of a bucket compared pair by pair; in larger ones each meets its neighbours only",
+        ge=2,
     )
 
     def __post_init__(self) -> None:
-        _require(0 < self.threshold <= 1, "deduplicate.threshold", self.threshold, "above 0, at most 1")
+        super().__post_init__()
         for key in self.prefer:
             if key not in ORDER_KEYS:
                 hint = did_you_mean(key, ORDER_KEYS)
@@ -201,30 +137,27 @@ class Deduplicate:
                 "deduplicate.exact = False: near-duplicates include exact ones; set deduplicate.near off too",
                 "deduplicate.exact",
             )
-        _require(self.bucket >= 2, "deduplicate.bucket", self.bucket, "at least 2")
 
 
 @dataclasses.dataclass(frozen=True)
-class Shards:
+class Shards(Section, name="shards"):
     """The Parquet files of the release."""
 
-    target_bytes: int = setting(512 << 20, "bytes of text in a shard, about; fewer where that gives enough shards")
-    min_shards: int = setting(8, "shards to have at least, as long as each holds 8 MiB of text")
-    row_group_bytes: int = setting(16 << 20, "bytes of text in a row group, about")
-    compression_level: int = setting(3, "zstd level")
-
-    def __post_init__(self) -> None:
-        _require(self.target_bytes >= 1 << 16, "shards.target_bytes", self.target_bytes, "at least 64 KiB")
-        _require(1 <= self.min_shards <= 100_000, "shards.min_shards", self.min_shards, "1 to 100000")
-        _require(self.row_group_bytes >= 1 << 12, "shards.row_group_bytes", self.row_group_bytes, "at least 4 KiB")
-        _require(-7 <= self.compression_level <= 22, "shards.compression_level", self.compression_level, "-7 to 22")
+    target_bytes: int = setting(
+        512 << 20, "bytes of text in a shard, about; fewer where that gives enough shards", ge=1 << 16
+    )
+    min_shards: int = setting(8, "shards to have at least, as long as each holds 8 MiB of text", ge=1, le=100_000)
+    row_group_bytes: int = setting(16 << 20, "bytes of text in a row group, about", ge=1 << 12)
+    compression_level: int = setting(3, "zstd level", ge=-7, le=22)
 
 
 @dataclasses.dataclass(frozen=True)
-class Execution:
+class Execution(Section, name="execution"):
     """How the job runs. Nothing here changes a byte of the release."""
 
-    workers: int = setting(0, "worker processes; 0: one per core, and for a small input none besides the main process")
+    workers: int = setting(
+        0, "worker processes; 0: one per core, and for a small input none besides the main process", ge=0
+    )
     chunk_bytes: int = setting(
         0,
         "bytes of input in a chunk, about; 0: 16MiB, and 64MiB from 4TiB of input on, where a worker needs 2 GB anyway",
@@ -232,17 +165,46 @@ class Execution:
     staging: str = setting("", "where intermediate files go; empty: a folder inside the output")
     keep_staging: bool = setting(False, "leave the intermediate files when done")
     shared_paths: bool = setting(False, "on a cluster: all workers mount local paths at the same place as this machine")
-    stall_seconds: int = setting(300, "seconds without progress of local workers before the job fails; 0: never")
+    stall_seconds: int = setting(300, "seconds without progress of local workers before the job fails; 0: never", ge=0)
 
     def __post_init__(self) -> None:
-        _require(self.workers >= 0, "execution.workers", self.workers, "0 or more")
-        _require(self.stall_seconds >= 0, "execution.stall_seconds", self.stall_seconds, "0 or more")
-        _require(
+        super().__post_init__()
+        require(
             self.chunk_bytes == 0 or 1 << 12 <= self.chunk_bytes <= 64 << 20,
             "execution.chunk_bytes",
             self.chunk_bytes,
             "0, or 4 KiB to 64 MiB",
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """Files that are read in one way. What it does not say is as in the rest of the configuration."""
+
+    files: list[str] = setting([], "addresses or patterns of its files")  # noqa: RUF009
+    name: str = setting("", "tells its files from those of the same names in other inputs; empty: its folder")
+    format: str = setting("", "format of its files; empty: by their names (`malmungchi formats` lists them)")
+    source: str = setting("", "name of the source of documents that name none; empty: the file's name")
+    license: str = setting("", "licence of documents that name none")
+    # By section and setting, what is otherwise for these files: `read`, and the sections of formats and extractors.
+    settings: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def content(self) -> dict[str, Any]:
+        """What of it can change a byte of the release: all but its place."""
+        own = {"format": self.format, "source": self.source, "license": self.license}
+        return {**{key: value for key, value in own.items() if value}, **self.settings}
+
+
+# Sections that formats, extractors and steps have brought, by name.
+_BROUGHT: dict[str, type[Section]] = {}
+
+
+def register(section: type[Section]) -> None:
+    """Makes a section known, so that files and flags may set it. Raises ConfigError if its name is taken."""
+    name = section.section
+    if not name or name in _fixed() or _BROUGHT.get(name, section) is not section:
+        raise ConfigError(f"{section.__module__}.{section.__qualname__}: the section name {name!r} is taken or missing")
+    _BROUGHT[name] = section
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,62 +218,94 @@ class Config:
     deduplicate: Deduplicate = dataclasses.field(default_factory=Deduplicate)
     shards: Shards = dataclasses.field(default_factory=Shards)
     execution: Execution = dataclasses.field(default_factory=Execution)
+    # Sections that were brought, by name, as far as they are set.
+    brought: dict[str, Any] = dataclasses.field(default_factory=dict)
+    inputs: list[Input] = dataclasses.field(default_factory=list)
+
+    def section(self, kind: type[Any]) -> Any:
+        """The settings of a section, whoever brought it."""
+        return getattr(self, kind.section) if kind.section in _fixed() else self.brought.get(kind.section, kind())
+
+    def of(self, number: int) -> Config:
+        """The configuration for the files of an input: the same, with what the input says otherwise."""
+        if not 0 <= number < len(self.inputs) or not self.inputs[number].settings:
+            return self
+        own, brought = {}, dict(self.brought)
+        for name, values in self.inputs[number].settings.items():
+            kind = known_sections()[name]
+            new = dataclasses.replace(self.section(kind), **values)
+            if name in _fixed():
+                own[name] = new
+            else:
+                brought[name] = new
+        return dataclasses.replace(self, **own, brought=brought)
+
+    def content(self) -> dict[str, Any]:
+        """Every setting that can change a byte of the release, by section.
+
+        Sections that were brought, and inputs, are there as far as they are set: a format that is not used is no part
+        of what made a release.
+        """
+        found: dict[str, Any] = {
+            name: dataclasses.asdict(getattr(self, name)) for name in _fixed() if name != "execution"
+        }
+        if not self.read.media_type:
+            del found["read"]["media_type"]
+        found |= {name: own for name, section in sorted(self.brought.items()) if (own := changed(section))}
+        if inputs := [own for each in self.inputs if (own := each.content())]:
+            found["inputs"] = inputs
+        return found
 
     def digest(self) -> str:
-        """Hex sha256 over every setting that can change a byte of the release."""
-        content = dataclasses.asdict(self)
-        del content["execution"]
-        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        """Hex sha256 over `content`."""
+        return hashlib.sha256(orjson.dumps(self.content(), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """A suggestion to put behind an error message: the known word nearest to this one, or nothing."""
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else ""
+def _fixed() -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(Config) if field.name not in ("brought", "inputs"))
 
 
 def sections() -> Iterator[tuple[str, type[Any]]]:
-    """(name, dataclass) of each step's settings, in the order of the document's way."""
+    """(name, dataclass) of all sections, in the order of the document's way; those that were brought come behind
+    `read`."""
     hints = typing.get_type_hints(Config)
-    for field in dataclasses.fields(Config):
-        yield field.name, hints[field.name]
+    for name in _fixed():
+        yield name, hints[name]
+        if name == "read":
+            yield from sorted(_BROUGHT.items())
 
 
-def settings(section: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
-    """(field, type) of each setting of a section."""
-    hints = typing.get_type_hints(section)
-    for field in dataclasses.fields(section):
-        yield field, hints[field.name]
+def known_sections() -> dict[str, type[Any]]:
+    """All sections by name."""
+    return dict(sections())
 
 
-def default_of(field: dataclasses.Field[Any]) -> Any:
-    """A setting's default value."""
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
-
-
-def _typed(name: str, value: Any, kind: Any, choices: tuple[str, ...]) -> Any:
-    """The value if it is of the setting's type, or can only mean one that is."""
-    if isinstance(kind, types.GenericAlias):  # list[str]
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ConfigError(f"{name} = {value!r}: a list of words is expected", name)
-        return list(value)
-    if kind is int and isinstance(value, str) and name.endswith("_bytes"):
-        try:
-            return parse_bytes(value)
-        except ValueError as error:
-            raise ConfigError(f"{name}: {error}", name) from None
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"{name} = {value!r}: {_KINDS[kind]} is expected", name)
-    if choices and value not in choices:
-        raise ConfigError(f"{name} = {value!r}: one of {', '.join(choices)}{did_you_mean(str(value), choices)}", name)
-    return value
-
-
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+def _input(data: Any, name: str) -> Input:
+    """An input of a list. Raises ConfigError."""
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{name}: an input is a mapping: files, format, source, license, read …", name)
+    own = {field.name for field in dataclasses.fields(Input)} - {"settings"}
+    nested = {key: kind for key, kind in sections() if key == "read" or key in _BROUGHT}
+    plain: dict[str, Any] = {}
+    more: dict[str, dict[str, Any]] = dict(data.get("settings", {}))  # as a plan is kept
+    for key, value in data.items():
+        if key in nested:
+            more[key] = checked(nested[key], value, f"{name}.{key}")
+            try:
+                nested[key](**more[key])
+            except ConfigError as error:
+                raise ConfigError(f"{name}.{error}", f"{name}.{error.setting}") from None
+        elif key == "files":
+            plain[key] = [value] if isinstance(value, str) else typed(f"{name}.files", value, list[str])
+        elif key in own:
+            plain[key] = typed(f"{name}.{key}", value, str)
+        elif key != "settings":
+            hint = did_you_mean(str(key), {*own, *nested})
+            known = ", ".join([*sorted(own), *nested])
+            raise ConfigError(f"unknown setting {name}.{key}{hint} (known: {known})", f"{name}.{key}")
+    if not plain.get("files"):
+        raise ConfigError(f"{name}: say which files: an address, a pattern, or a list of these", name)
+    return Input(**plain, settings=more)
 
 
 def from_mapping(data: Mapping[str, Any]) -> Config:
@@ -322,24 +316,22 @@ def from_mapping(data: Mapping[str, Any]) -> Config:
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"a mapping of sections is expected, this is {type(data).__name__}")
-    known = dict(sections())
+    known = known_sections()
     parts: dict[str, Any] = {}
+    brought: dict[str, Any] = {}
     for name, values in data.items():
+        if name == "inputs":
+            if not isinstance(values, list):
+                raise ConfigError("inputs: a list of inputs is expected", "inputs")
+            parts[name] = [_input(item, f"inputs.{number}") for number, item in enumerate(values, 1)]
+            continue
         if name not in known:
-            flag = name in ("input", "output")
-            hint = f"; it is given as a flag, --{name}" if flag else did_you_mean(str(name), known)
-            raise ConfigError(f"unknown section {name!r}{hint} (known: {', '.join(known)})", str(name))
+            hint = {
+                "input": "; give it as a flag, --input, or as a list, inputs",
+                "output": "; it is given as a flag, --output",
+            }.get(str(name)) or did_you_mean(str(name), known)
+            raise ConfigError(f"unknown section {name!r}{hint} (known: {', '.join([*known, 'inputs'])})", str(name))
         if values is None:
             continue
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"{name}: a mapping of settings is expected, this is {type(values).__name__}", name)
-        fields = {field.name: (field, kind) for field, kind in settings(known[name])}
-        checked = {}
-        for key, value in values.items():
-            if key not in fields:
-                hint = did_you_mean(str(key), fields)
-                raise ConfigError(f"unknown setting {name}.{key}{hint} (known: {', '.join(fields)})", f"{name}.{key}")
-            field, kind = fields[key]
-            checked[key] = _typed(f"{name}.{key}", value, kind, field.metadata["choices"])
-        parts[name] = known[name](**checked)
-    return Config(**parts)
+        (brought if name in _BROUGHT else parts)[name] = known[name](**checked(known[name], values, str(name)))
+    return Config(**parts, brought=brought)

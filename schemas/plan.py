@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 import orjson
+
 from malmungchi.schemas.config import Config, from_mapping
 from malmungchi.schemas.exchange import Layout
 from malmungchi.schemas.work import InputFile, input_file
@@ -19,14 +20,26 @@ _LARGE_INPUT_BYTES = 4 << 40
 _LARGE_PARTITIONS_BYTES = 32 << 30
 
 
-def changes(mine: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> list[str]:
-    """In words, which settings of `mine` are not as they were in `theirs`; both by section and name."""
+def changes(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """In words, which settings of `mine` are not as they were in `theirs`; both as `Config.content` gives them."""
+    ours, before = _flat(mine), _flat(theirs)
     return [
-        f"{section}.{name} was {before!r}, is {value!r}"
-        for section, settings in mine.items()
-        for name, value in settings.items()
-        if value != (before := theirs.get(section, {}).get(name))
+        f"{name} was {before.get(name)!r}, is {ours.get(name)!r}"
+        for name in [*ours, *(name for name in before if name not in ours)]
+        if ours.get(name) != before.get(name)
     ]
+
+
+def _flat(content: Any, name: str = "") -> dict[str, Any]:
+    """The values of nested settings by their whole names: read.text, inputs.2.csv.delimiter."""
+    if isinstance(content, list) and content and isinstance(content[0], dict):
+        content = {str(number): item for number, item in enumerate(content, 1)}
+    if not isinstance(content, dict):
+        return {name: content}
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= _flat(value, f"{name}.{key}" if name else key)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +70,10 @@ class Plan:
     def from_json(data: bytes) -> Plan:
         """Raises ConfigError, KeyError or TypeError when it is not a plan of this version."""
         fields: dict[str, Any] = orjson.loads(data)
+        config = fields["config"]
+        brought = config.pop("brought")
         return Plan(
-            from_mapping(fields["config"]),
+            from_mapping({**config, **brought}),
             [input_file(item) for item in fields["files"]],
             fields["input_bytes"],
             Layout(**fields["layout"]),
@@ -66,15 +81,16 @@ class Plan:
 
     def digest(self) -> str:
         """Hex sha256 over all that intermediate files depend on."""
-        fields = dataclasses.asdict(self)
-        del fields["config"]["execution"]
+        fields = {**dataclasses.asdict(self), "config": self.config.content()}
         fields["chunk_bytes"] = self.chunk_bytes
         return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def differences(self, other: Plan) -> list[str]:
         """In words, what another plan of the same output does otherwise."""
-        mine, theirs = dataclasses.asdict(self.config), dataclasses.asdict(other.config)
-        mine["execution"] = {"chunk_bytes": self.config.execution.chunk_bytes}
+        mine, theirs = (
+            {**plan.config.content(), "execution": {"chunk_bytes": plan.config.execution.chunk_bytes}}
+            for plan in (self, other)
+        )
         found = changes(mine, theirs)
         ours, before = {file.name: file for file in self.files}, {file.name: file for file in other.files}
         found += [f"input {name!r} is new" for name in sorted(ours.keys() - before.keys())]

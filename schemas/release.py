@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+
 from malmungchi.schemas.chunk import DOCUMENT, LANGUAGE, REJECT
 
 SCHEMA_VERSION = "1"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from malmungchi.pipelines.process import signals, temporary
 from malmungchi.pipelines.process.logs import quiet
 from malmungchi.pipelines.process.memory import loading
-from malmungchi.schemas.config import Config, ConfigError
+from malmungchi.schemas.config import Config
+from malmungchi.schemas.settings import ConfigError
 
 if TYPE_CHECKING:
     from malmungchi.pipelines.plan.discover import Found

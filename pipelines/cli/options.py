@@ -17,17 +17,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import yaml
+
 from malmungchi.pipelines.runners import engines
-from malmungchi.schemas.config import (
-    Config,
-    ConfigError,
-    default_of,
-    format_bytes,
-    from_mapping,
-    parse_bytes,
-    sections,
-    settings,
-)
+from malmungchi.schemas.config import Config, from_mapping, sections
+from malmungchi.schemas.settings import ConfigError, default_of, format_bytes, parse_bytes, settings
 
 # Settings that one types often have a short flag as well.
 _SHORT = {"execution.workers": "--workers", "execution.staging": "--staging", "read.strict": "--strict"}

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 import numpy as np
+
 from malmungchi.pipelines.deduplicate import deduplicate, stages
 from malmungchi.pipelines.job import inventory, lock
 from malmungchi.pipelines.job.display import Display
@@ -25,9 +26,10 @@ from malmungchi.pipelines.publish import publish
 from malmungchi.pipelines.refine import chunks_of, refine, shares
 from malmungchi.pipelines.release.card import card
 from malmungchi.pipelines.runners import drive, engines
-from malmungchi.schemas.config import Config
+from malmungchi.schemas.config import Config, known_sections
 from malmungchi.schemas.plan import Plan, changes
 from malmungchi.schemas.release import CARD, FOLDERS, MANIFEST, SCHEMA_VERSION, Manifest
+from malmungchi.schemas.settings import changed
 from malmungchi.schemas.work import Share
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import REQUESTS, DamagedError
@@ -141,9 +143,8 @@ class Job:
         """What of a release is not as this job would make it, "" for nothing. Of inputs, only those are read that were
         changed after it was made."""
         if manifest.config_digest != self.plan.config.digest():
-            settings = dataclasses.asdict(self.plan.config)
-            del settings["execution"]
-            return f"settings: {'; '.join(changes(settings, manifest.config)) or 'of another version'}"
+            differs = changes(self.plan.config.content(), manifest.config)
+            return f"settings: {'; '.join(differs) or 'of another version'}"
         mine = {file.name: file.size for file in self.plan.files}
         its = {file.name: file.bytes for file in manifest.inputs}
         for name in sorted(mine.keys() | its.keys()):
@@ -400,7 +401,7 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
     return Manifest(
         schema_version=SCHEMA_VERSION,
         config_digest=plan.config.digest(),
-        config={name: values for name, values in dataclasses.asdict(plan.config).items() if name != "execution"},
+        config=plan.config.content(),
         versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         inputs=refined.inputs,
         files=published.files,
@@ -464,12 +465,9 @@ def _memory(job: Job) -> str:
 
 def _changed(config: Config) -> str:
     """The settings that are not the defaults."""
-    usual = dataclasses.asdict(Config())
+    kinds = known_sections().values()
     found = [
-        f"{section}.{name} = {value!r}"
-        for section, values in dataclasses.asdict(config).items()
-        for name, value in values.items()
-        if value != usual[section][name]
+        f"{kind.section}.{name} = {value!r}" for kind in kinds for name, value in changed(config.section(kind)).items()
     ]
     return "all at their defaults" if not found else "defaults but for " + ", ".join(found)
 

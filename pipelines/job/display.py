@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
 from malmungchi.pipelines.plan.planner import counted, human
 from malmungchi.schemas.release import Manifest
 from malmungchi.transforms.io import progress
 from malmungchi.transforms.io.storage import StorageError
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 _LINE_SECONDS = 5.0
 _BAR_SECONDS = 0.25

@@ -26,6 +26,7 @@ from typing import Any
 
 import apache_beam as beam
 import orjson
+
 from malmungchi.pipelines.job.build import Job, build
 from malmungchi.pipelines.job.display import Display
 from malmungchi.pipelines.plan.planner import human, make_plan

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+
 from malmungchi.pipelines.deduplicate import stages
 from malmungchi.pipelines.refine import tally_task, unfinished, units
 from malmungchi.schemas.plan import Plan

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 
 import orjson
 import xxhash
+
 from malmungchi.pipelines.process import identity, signals
 from malmungchi.transforms.io import storage
 

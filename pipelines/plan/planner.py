@@ -10,9 +10,10 @@ from typing import BinaryIO
 
 from malmungchi.pipelines.plan.discover import Found, InputError, discover, said
 from malmungchi.pipelines.process.memory import give_back
-from malmungchi.schemas.config import Config, did_you_mean
+from malmungchi.schemas.config import Config
 from malmungchi.schemas.exchange import layout
 from malmungchi.schemas.plan import Plan
+from malmungchi.schemas.settings import did_you_mean
 from malmungchi.schemas.work import ROLES, Columns, InputFile
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.formats.columns import ColumnsError, guess_columns, peek_columns

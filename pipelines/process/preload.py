@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
+
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.pipelines.refine import cut_task
 from malmungchi.schemas.config import Config

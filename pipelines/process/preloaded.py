@@ -19,6 +19,7 @@ from malmungchi.pipelines.process.memory import give_back, keep_heap, loading
 
 with loading():
     from apache_beam.runners.worker import sdk_worker_main  # noqa: F401 (workers need it)
+
     from malmungchi.pipelines.process.preload import preload
     from malmungchi.transforms.io import progress
     from malmungchi.transforms.text.language import load_detector

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 
 import psutil
+
 from malmungchi.pipelines.process import identity
 from malmungchi.transforms.io import progress
 

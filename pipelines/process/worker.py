@@ -15,6 +15,7 @@ import psutil
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
 from apache_beam.transforms import environments
 from google.protobuf import json_format, text_format
+
 from malmungchi.pipelines.process import forkserver, signals
 from malmungchi.transforms.io import progress
 
@@ -44,6 +45,7 @@ def _work(control: str, worker_id: str, options: str, progress_folder: str) -> N
     hide_tracebacks()
     logging.disable(logging.INFO)  # Beam would log all options of the pipeline
     from apache_beam.runners.worker import sdk_worker_main
+
     from malmungchi.pipelines.process.memory import keep_heap
 
     keep_heap()

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+
 from malmungchi.schemas.release import FOLDERS, MANIFEST, Manifest
 from malmungchi.transforms.io import storage
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from malmungchi.pipelines.release.card import card
 from malmungchi.schemas.release import CARD, FOLDERS, MANIFEST, File, Manifest, is_untouched
 from malmungchi.transforms.io import storage

@@ -37,6 +37,7 @@ from apache_beam.transforms.core import _DoFnParam
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.windowed_value import WindowedValue
 from dask.bag.core import groupby_tasks
+
 from malmungchi.pipelines.runners.engines import KEPT, ClusterError, EngineError, local_paths, partitions, versions
 from malmungchi.transforms.io import storage
 

@@ -25,6 +25,7 @@ from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner
+
 from malmungchi.pipelines.process import forkserver, signals, worker
 from malmungchi.pipelines.runners import engines
 from malmungchi.transforms.exchange.segments import DamagedError, damaged

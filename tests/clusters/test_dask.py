@@ -18,10 +18,10 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.transforms.window import FixedWindows
+
 from malmungchi.pipelines.runners import dask_core
 from malmungchi.pipelines.runners.drive import StageError
 from malmungchi.pipelines.runners.engines import ClusterError, EngineError
-
 from tests.pipeline.test_build import digests, malmungchi, write
 from tests.support import ROOT, corpus
 from tests.support.cluster import Cluster, ended, in_each_stage, launch, records, work

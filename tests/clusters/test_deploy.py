@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+
 from malmungchi.pipelines.cli import main as cli
 from malmungchi.pipelines.cli import options
 from malmungchi.pipelines.runners import engines
-
 from tests.clusters.test_packaging import PROJECT
 from tests.support import ROOT
 

@@ -24,6 +24,7 @@ import orjson
 import psutil
 import pyarrow.parquet as pq
 import pytest
+
 from malmungchi.pipelines.job import build as build_module
 from malmungchi.pipelines.job import lock
 from malmungchi.pipelines.job.build import Job, OutputError, build
@@ -37,7 +38,6 @@ from malmungchi.schemas.release import Manifest
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import DamagedError
 from malmungchi.transforms.io import storage
-
 from tests.pipeline.test_build import digests, malmungchi, write
 from tests.support import ROOT, corpus
 from tests.support.cluster import work

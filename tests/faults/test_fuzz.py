@@ -26,6 +26,7 @@ import zstandard
 from datasketch import MinHash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Fingerprint, Language, Normalize, Read
 from malmungchi.schemas.work import Columns, InputFile, WorkItem
@@ -43,7 +44,6 @@ from malmungchi.transforms.kernels.shingles import fold, shingle_sets
 from malmungchi.transforms.kernels.utf8 import string_buffers
 from malmungchi.transforms.text.language import filter_language
 from malmungchi.transforms.text.normalize import normalize, normalize_text
-
 from tests.support.chunks import chunk_of
 from tests.unit.transforms.kernels import test_cover, test_jsonl, test_shingles
 from tests.unit.transforms.text import test_language

@@ -23,6 +23,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+
 from malmungchi.pipelines.cli.main import main
 from malmungchi.pipelines.job.build import Job, build
 from malmungchi.pipelines.plan.discover import InputError
@@ -32,7 +33,6 @@ from malmungchi.pipelines.runners.drive import StageError
 from malmungchi.schemas.config import Config, Execution, Read
 from malmungchi.schemas.release import Manifest
 from malmungchi.transforms.io import storage
-
 from tests.faults.test_faults import unprivileged
 from tests.faults.test_fuzz import parquet, parquet_file
 from tests.support import ROOT, corpus

@@ -23,12 +23,12 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+
 from malmungchi.pipelines.job import build as build_module
 from malmungchi.pipelines.job import inventory
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.schemas.config import Config
 from malmungchi.schemas.release import LEDGER, PUBLISHED, REJECTS
-
 from tests.support import ROOT, corpus
 
 

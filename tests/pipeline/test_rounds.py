@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from malmungchi.pipelines.job.build import Job, build
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.pipelines.runners import drive
@@ -24,7 +25,6 @@ from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.records import Settle
 from malmungchi.transforms.exchange.segments import Segments, read_slices
 from malmungchi.transforms.kernels.components import components
-
 from tests.pipeline.test_build import digests, write
 from tests.support import corpus
 from tests.support.cluster import work

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+
 from malmungchi.schemas.chunk import DOCUMENT, REJECT, Chunk, empty
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from malmungchi.transforms.io.storage import RETRY_SECONDS
 
 KEY, SECRET = "tester-key-7f3a", "tester-secret-91c4"

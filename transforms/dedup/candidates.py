@@ -9,6 +9,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+
 from malmungchi.schemas.config import Deduplicate, Fingerprint
 from malmungchi.schemas.exchange import EDGE, MEMBER, Layout, band_schema
 from malmungchi.schemas.work import Slice

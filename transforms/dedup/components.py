@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+
 from malmungchi.transforms.kernels import components, strings
 
 # Edges whose components are found at once, in some 20 bytes each. Of more, ranges of a fraction are held: smaller ones

@@ -9,6 +9,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import xxhash
+
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Fingerprint
 from malmungchi.transforms.io.private import Private

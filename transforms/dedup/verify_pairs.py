@@ -11,6 +11,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+
 from malmungchi.schemas.chunk import concat
 from malmungchi.schemas.config import Deduplicate, Fingerprint
 from malmungchi.schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout

@@ -12,6 +12,7 @@ from typing import Any
 import apache_beam as beam
 import orjson
 import xxhash
+
 from malmungchi.schemas.exchange import Layout
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.exchange.segments import DamagedError, Segments, in_order, split

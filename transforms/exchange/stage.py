@@ -9,6 +9,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Deduplicate, Fingerprint
 from malmungchi.schemas.exchange import EXACT, STAGED, Layout, band_schema

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
+
 from malmungchi.schemas.config import Read
 from malmungchi.schemas.work import ROLES, Columns
 from malmungchi.transforms.formats.footer import Footer

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+
 from malmungchi.schemas.work import InputFile, WorkItem
 from malmungchi.transforms.formats.footer import Footer
 from malmungchi.transforms.formats.parquet import group_rows

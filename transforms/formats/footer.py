@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from malmungchi.transforms.io.decompress import BrokenError
 from malmungchi.transforms.kernels import footer
 

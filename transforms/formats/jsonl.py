@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from malmungchi.schemas.chunk import REJECT, concat
 from malmungchi.schemas.config import Read
 from malmungchi.schemas.work import ROLES, Columns, WorkItem

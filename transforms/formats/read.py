@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+
 from malmungchi.schemas.chunk import DOCUMENT, TIMESTAMP, Chunk, empty
 from malmungchi.schemas.config import Read
 from malmungchi.schemas.work import InputFile, WorkItem

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from malmungchi.schemas.chunk import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP
 from malmungchi.schemas.config import Read
 from malmungchi.schemas.work import InputFile

@@ -6,6 +6,7 @@ from typing import Any
 
 import numba
 import numpy as np
+
 from malmungchi.transforms.kernels.components import Components, find
 
 # Buckets over the limit are looked at in this many orders, each node beside its bucket / _ORDERS next ones.

@@ -22,6 +22,7 @@ from typing import Any
 
 import numba
 import numpy as np
+
 from malmungchi.transforms.kernels.shingles import BLOCK, contains, distinct, shingle_block, shingle_count, table_size
 
 # Components of more documents than this are indexed: below, comparing with every kept document is as fast.

@@ -13,9 +13,10 @@ import numba
 import numpy as np
 import pyarrow as pa
 from llvmlite import ir  # type: ignore[import-untyped]
-from malmungchi.transforms.kernels.utf8 import encode
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from malmungchi.transforms.kernels.utf8 import encode
 
 PAD = 64
 MAX_DEPTH = 512

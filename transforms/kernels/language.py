@@ -8,6 +8,7 @@ from typing import Any
 
 import numba
 import numpy as np
+
 from malmungchi.transforms.kernels.utf8 import decode, syllable
 
 # Scripts told apart. The order is that of the columns of `counts`; OTHER is any letter of a script not named here.

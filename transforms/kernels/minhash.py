@@ -13,6 +13,7 @@ from typing import Any
 
 import numba
 import numpy as np
+
 from malmungchi.transforms.kernels.shingles import BLOCK, shingle_block, shingle_count
 
 _LANES = 64  # blocks are filled up to a multiple of this, so that the inner loop has no remainder

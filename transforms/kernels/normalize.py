@@ -8,6 +8,7 @@ from typing import Any
 
 import numba
 import numpy as np
+
 from malmungchi.transforms.kernels.utf8 import decode, encode, syllable
 
 # Classes of code points. Everything not named is copied.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numba
 import numpy as np
+
 from malmungchi.transforms.kernels.utf8 import decode
 
 # No letter or digit lies above the last block of Han ideographs.

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from malmungchi.schemas.chunk import REJECT, concat
 from malmungchi.schemas.config import Shards
 from malmungchi.schemas.exchange import STAGED, VERDICT, Layout

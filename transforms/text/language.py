@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+
 from malmungchi.schemas.chunk import LANGUAGE, Chunk
 from malmungchi.schemas.config import Language
 from malmungchi.transforms.io.private import Private

@@ -12,6 +12,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Normalize
 from malmungchi.transforms.io.private import Private

@@ -7,14 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from benchmarks.simulate import Cluster, plan_of, report, simulate
+from benchmarks.steps import CHANNELS, CHUNK_STEPS, TAKES
 from malmungchi.pipelines.job.build import Job, build
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.schemas.config import Config, from_mapping
 from malmungchi.schemas.exchange import Layout, layout
 from malmungchi.transforms.exchange import records
-
-from benchmarks.simulate import Cluster, plan_of, report, simulate
-from benchmarks.steps import CHANNELS, CHUNK_STEPS, TAKES
 from tests.pipeline.test_build import write
 from tests.support import corpus
 from tests.support.cluster import work

@@ -6,8 +6,8 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from apache_beam.internal import pickler
-from malmungchi.schemas.chunk import Chunk, ChunkCoder
 
+from malmungchi.schemas.chunk import Chunk, ChunkCoder
 from tests.support.chunks import chunk_of
 
 

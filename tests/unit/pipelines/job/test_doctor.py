@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+
 from malmungchi.pipelines.job import doctor
 from malmungchi.pipelines.runners import engines
 from malmungchi.schemas.config import Config, Execution
 from malmungchi.transforms.io import storage
-
 from tests.pipeline.test_build import malmungchi, write
 from tests.support import ROOT, corpus, s3
 from tests.support.cluster import Cluster, prism, worker_pool

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from malmungchi.pipelines.release.card import card
 from malmungchi.schemas.config import Config, from_mapping
 from malmungchi.schemas.release import SCHEMA_VERSION, File, Manifest

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from malmungchi.pipelines.cli.main import main
 from malmungchi.schemas.release import FOLDERS, SCHEMA_VERSION, File, Manifest
 

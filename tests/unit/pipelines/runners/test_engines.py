@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from malmungchi.pipelines.cli import main as cli
 from malmungchi.pipelines.job import build, display
 from malmungchi.pipelines.runners import engines
 from malmungchi.pipelines.runners.engines import EngineError
-
 from tests.pipeline.test_build import write
 from tests.support import corpus
 from tests.support.elsewhere import free_port, until

@@ -5,6 +5,7 @@ import time
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from malmungchi.transforms.kernels.candidates import forest
 from malmungchi.transforms.kernels.components import components
 from malmungchi.transforms.kernels.minhash import band_hashes, min_matches, sketches

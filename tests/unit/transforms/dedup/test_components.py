@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from malmungchi.transforms.kernels.components import Components, components
 
 NODE = st.one_of(st.integers(0, 20), st.sampled_from([2**63, 2**64 - 1]), st.integers(0, 2**64 - 1))

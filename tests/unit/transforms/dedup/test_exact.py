@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from malmungchi.schemas.chunk import LANGUAGE
 from malmungchi.schemas.config import Deduplicate
 from malmungchi.schemas.exchange import CANDIDATE, EXACT, MEMBER, VERDICT, WANTED, Layout
@@ -18,7 +19,6 @@ from malmungchi.transforms.dedup.exact import ResolveExact, binary_keys, prefere
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import Segments, read_slice, read_slices
 from malmungchi.transforms.exchange.stage import exact_rows, nodes
-
 from tests.support.chunks import documents
 
 

@@ -9,6 +9,7 @@ import pytest
 from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from malmungchi.schemas.chunk import DOCUMENT, REJECT, Chunk, empty
 from malmungchi.schemas.config import Fingerprint
 from malmungchi.transforms.dedup.fingerprint import fields, fingerprint, parts
@@ -22,7 +23,6 @@ from malmungchi.transforms.kernels.minhash import (
     to_datasketch,
 )
 from malmungchi.transforms.kernels.shingles import BLOCK, shingle_sets
-
 from tests.support.chunks import chunk_of
 from tests.unit.transforms.kernels.test_shingles import codepoints, reference, split
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import DamagedError, Segments, read_slice, read_slices

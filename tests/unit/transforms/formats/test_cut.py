@@ -19,6 +19,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from malmungchi.pipelines.plan.planner import expected_bytes
 from malmungchi.pipelines.refine import shares
 from malmungchi.schemas.config import Config, Read

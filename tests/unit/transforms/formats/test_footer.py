@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from malmungchi.transforms.formats import footer
 from malmungchi.transforms.formats.footer import Footer
 from malmungchi.transforms.io.decompress import BrokenError

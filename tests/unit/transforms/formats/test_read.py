@@ -26,6 +26,7 @@ import zstandard
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from malmungchi.pipelines.plan import discover
 from malmungchi.pipelines.plan.discover import InputError
 from malmungchi.pipelines.plan.planner import format_of, make_plan
@@ -42,7 +43,6 @@ from malmungchi.transforms.formats.read import InputChangedError, ReadDocuments,
 from malmungchi.transforms.formats.rows import default_source, parse_dates
 from malmungchi.transforms.io.decompress import EXTENSIONS, BrokenError, expansion
 from malmungchi.transforms.io.storage import StorageError, open_input
-
 from tests.support import ROOT
 
 CHUNK = 1 << 20

@@ -15,6 +15,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from malmungchi.transforms.io import decompress
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {

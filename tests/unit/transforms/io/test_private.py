@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import apache_beam as beam
 import pytest
+
 from malmungchi.pipelines.runners import drive
 from malmungchi.transforms.io.decompress import BrokenError
 from malmungchi.transforms.io.private import TRACEBACK, Private, TaskError

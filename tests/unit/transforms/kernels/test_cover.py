@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from malmungchi.transforms.kernels import cover as kernel
 from malmungchi.transforms.kernels.candidates import forest
 from malmungchi.transforms.kernels.cover import cover, cover_against
@@ -26,7 +27,6 @@ from malmungchi.transforms.kernels.minhash import (
 )
 from malmungchi.transforms.kernels.shingles import fold
 from malmungchi.transforms.kernels.utf8 import string_buffers
-
 from tests.support import ROOT
 from tests.unit.transforms.dedup.test_candidates import roots
 from tests.unit.transforms.kernels.test_shingles import codepoints

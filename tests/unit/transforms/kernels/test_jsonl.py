@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from malmungchi.transforms.kernels import jsonl
 
 NAMES = ["text", "id", "한글", 'q"\n']

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from malmungchi.transforms.kernels.shingles import BLOCK, fold, fold_table, shingle_sets
 from malmungchi.transforms.kernels.utf8 import string_buffers
 

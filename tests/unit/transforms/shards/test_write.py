@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from malmungchi.schemas.chunk import REJECT
 from malmungchi.schemas.config import Shards
 from malmungchi.schemas.exchange import STAGED, VERDICT

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from malmungchi.schemas.chunk import DOCUMENT, LANGUAGE, REJECT
-from malmungchi.schemas.config import ConfigError, Language
+from malmungchi.schemas.config import Language
+from malmungchi.schemas.settings import ConfigError
 from malmungchi.transforms.kernels import language as kernels
 from malmungchi.transforms.kernels.utf8 import string_array, string_buffers
 from malmungchi.transforms.text.language import classify, filter_language
-
 from tests.support.chunks import chunk_of
 
 FILLERS = "\u115f\u1160\u3164\uffa0"

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from malmungchi.schemas.config import Normalize
 from malmungchi.transforms.kernels import normalize as kernel
 from malmungchi.transforms.text.normalize import MARKS, normalize, normalize_text
-
 from tests.support.chunks import chunk_of
 
 
