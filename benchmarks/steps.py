@@ -37,8 +37,8 @@ from malmungchi.transforms.dedup.verify_pairs import GatherWanted, VerifyCompone
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import Segments
 from malmungchi.transforms.exchange.stage import stage
-from malmungchi.transforms.formats.cut import cut
 from malmungchi.transforms.formats.read import read_item
+from malmungchi.transforms.formats.split import cut
 from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard
 from malmungchi.transforms.text.language import filter_language
 from malmungchi.transforms.text.normalize import normalize
@@ -105,12 +105,12 @@ class Steps:
         how = self.how or plan.layout
         self.tasks: dict[str, int] = {}
         with clock("cut"):
-            made = [cut(file, CHUNK_BYTES) for file in plan.files]
+            made = [cut(file, config, CHUNK_BYTES) for file in plan.files]
         chunks = [name for one in made for item in one.items for name in self._chunks(item, how, config)]
         for one in made:  # a stripe, beside the chunks that it makes
             with clock("read past"):
                 for item in one.items:
-                    for _ in read_item(item, config.read, CHUNK_BYTES, lambda number: True):
+                    for _ in read_item(item, config, CHUNK_BYTES, lambda number: True):
                         pass
         print_, deduplicate = config.fingerprint, config.deduplicate
         edges = self._stage(chunks, "candidates", FindForest(folder, print_, deduplicate))
@@ -145,7 +145,7 @@ class Steps:
         }
 
     def _chunks(self, item: Any, how: Layout, config: Config) -> Iterator[str]:
-        source = read_item(item, config.read, CHUNK_BYTES)
+        source = read_item(item, config, CHUNK_BYTES)
         while True:
             with self.clock("read"):
                 chunk = next(source, None)

@@ -10,14 +10,14 @@ from typing import Any
 
 import apache_beam as beam
 
-from malmungchi.pipelines.plan.planner import expected_bytes
+from malmungchi.schemas.config import Config
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.work import InputFile, Share, WorkItem, work_item
 from malmungchi.transforms.dedup.fingerprint import ComputeFingerprints
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.stage import StageChunks
-from malmungchi.transforms.formats.cut import cut, stripes
 from malmungchi.transforms.formats.read import ReadDocuments
+from malmungchi.transforms.formats.split import cut, expected_bytes, stripes
 from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.text.language import FilterLanguage
 from malmungchi.transforms.text.normalize import NormalizeText
@@ -59,12 +59,14 @@ def shares(plan: Plan, workers: int, local: bool) -> list[Share]:
     return found
 
 
-def _cut(group: tuple[int, Iterable[Share]], staging: str, chunk_bytes: int) -> Iterator[tuple[int, WorkItem]]:
+def _cut(
+    group: tuple[int, Iterable[Share]], staging: str, config: Config, chunk_bytes: int
+) -> Iterator[tuple[int, WorkItem]]:
     for share in group[1]:
         file = share.file
         record = records.load(staging, cut_task(file.ordinal))
         if record is None:
-            made = cut(file, chunk_bytes, share.bytes)
+            made = cut(file, config, chunk_bytes, share.bytes)
             counts = {"items": [dataclasses.asdict(item) for item in made.items], "digest": made.digest}
             record = records.finish(staging, cut_task(file.ordinal), [], counts)
         for number, item in enumerate(items_of(record)):
@@ -95,11 +97,12 @@ class PlanWork(beam.PTransform):
 
     shares: list[Share]
     staging: str
+    config: Config
     chunk_bytes: int
 
     def expand(self, root: beam.Pipeline) -> beam.PCollection[WorkItem]:
         numbered = list(enumerate(self.shares))
-        cut_files = beam.FlatMap(Private(_cut, self.staging, self.chunk_bytes))
+        cut_files = beam.FlatMap(Private(_cut, self.staging, self.config, self.chunk_bytes))
         return (
             root
             | "Files" >> beam.Create(numbered, reshuffle=False).with_output_types(tuple[int, Share])
@@ -254,8 +257,8 @@ def refine(root: beam.Pipeline, plan: Plan, staging: str, dealt: list[Share]) ->
     config = plan.config
     return (
         root
-        | "PlanWork" >> PlanWork(dealt, staging, plan.chunk_bytes)
-        | "ReadDocuments" >> ReadDocuments(config.read, plan.chunk_bytes, staging)
+        | "PlanWork" >> PlanWork(dealt, staging, config, plan.chunk_bytes)
+        | "ReadDocuments" >> ReadDocuments(config, plan.chunk_bytes, staging)
         | "NormalizeText" >> NormalizeText(config.normalize)
         | "FilterLanguage" >> FilterLanguage(config.language)
         | "ComputeFingerprints" >> ComputeFingerprints(config.fingerprint)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -226,6 +226,10 @@ class Config:
         """The settings of a section, whoever brought it."""
         return getattr(self, kind.section) if kind.section in _fixed() else self.brought.get(kind.section, kind())
 
+    def with_inputs(self, patterns: Sequence[str]) -> Config:
+        """The same with inputs for addresses and patterns, behind those that it has."""
+        return dataclasses.replace(self, inputs=[*self.inputs, *(Input([pattern]) for pattern in patterns)])
+
     def of(self, number: int) -> Config:
         """The configuration for the files of an input: the same, with what the input says otherwise."""
         if not 0 <= number < len(self.inputs) or not self.inputs[number].settings:
@@ -333,5 +337,9 @@ def from_mapping(data: Mapping[str, Any]) -> Config:
             raise ConfigError(f"unknown section {name!r}{hint} (known: {', '.join([*known, 'inputs'])})", str(name))
         if values is None:
             continue
-        (brought if name in _BROUGHT else parts)[name] = known[name](**checked(known[name], values, str(name)))
+        section = known[name](**checked(known[name], values, str(name)))
+        if name not in _BROUGHT:
+            parts[name] = section
+        elif changed(section):
+            brought[name] = section
     return Config(**parts, brought=brought)

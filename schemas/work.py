@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import orjson
 
-FORMATS = ("jsonl", "parquet", "text")
 CODECS = ("none", "gzip", "zstd", "bz2", "xz")
 
 # What a column of the input can mean; `Columns` maps each to a column's name.
@@ -33,7 +32,8 @@ class InputFile:
     """One file of the plan.
 
     `ordinal` numbers the files in the order of `name`, which is the path below the input's root. `version` changes
-    when the file's content may have (entity tag, or size and time of change).
+    when the file's content may have (entity tag, or size and time of change). `input` is the number of the input in the
+    configuration that it belongs to; `source` and `license` are those of documents that name none, as that input says.
     """
 
     ordinal: int
@@ -44,17 +44,20 @@ class InputFile:
     size: int
     version: str
     columns: Columns
+    input: int = -1
+    source: str = ""
+    license: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class WorkItem:
     """A part of an input file that one task reads.
 
-    `start` and `end` are bytes for plain jsonl, row groups for parquet; `end` is -1 for "to its end". `first_row` is
-    the number of the input's rows (lines) before it. `bytes` are decompressed ones, estimated where nothing tells
+    What `start` and `end` count is the affair of its format; `end` is -1 for "to its end". `first_row` is the number of
+    the input's rows (lines) before it. `bytes` are decompressed ones, estimated where nothing tells
     them. `whole` says that the item is the whole file, so that its reader also computes the file's digest. A file
     that only one after the other can read is an item of several `stripes`: each reads through all of it, and makes
-    documents of every so-manieth chunk, from number `stripe` on.
+    documents of every chunk in turn, from number `stripe` on.
     """
 
     id: str

@@ -60,8 +60,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     ):
         command = add(stage, text)
         command.usage = f"malmungchi {stage} --input URL --output URL [settings] [Beam's options]"
-        command.add_argument("--input", action="append", required=True, metavar="URL",
-                             help="file or glob, anywhere fsspec reaches; give it again for more")  # fmt: skip
+        command.add_argument("--input", action="append", default=[], metavar="URL",
+                             help="file or glob, anywhere fsspec reaches; give it again for more (inputs with "
+                                  "settings of their own: a list `inputs:` in the settings file)")  # fmt: skip
         command.add_argument("--output", required=True, metavar="URL", help="folder of the release")
         command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
         command.add_argument("--restart", action="store_true", help="throw away what an unfinished job has done")
@@ -94,8 +95,11 @@ def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config)
     from malmungchi.pipelines.runners import engines
 
     beam = engines.complete(beam, config.execution.workers)
-    found = discover(arguments.input)
-    large = sum(info["size"] or 0 for *_, info in found) > forkserver.IN_PROCESS_BYTES
+    config = config.with_inputs(arguments.input)
+    if not config.inputs:
+        raise ConfigError("no input: say --input URL, or have a list `inputs:` in the settings file")
+    found = discover(config.inputs)
+    large = sum(each.info["size"] or 0 for each in found) > forkserver.IN_PROCESS_BYTES
     with temporary.used():
         if engines.is_local(beam) and (config.execution.workers or large) and not arguments.dry_run:
             forkserver.prepare()  # before all else that takes time
@@ -114,7 +118,8 @@ def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: 
 
     display = Display(arguments.quiet)
     job = Job(look_into(found, config), arguments.output.rstrip("/"), beam, display)
-    places = {"--input": arguments.input, "--output": [job.output], "--staging": [job.staging]}
+    files = [file for each in config.inputs for file in each.files]
+    places: dict[str, Sequence[str]] = {"--input": files, "--output": [job.output], "--staging": [job.staging]}
     engines.check(beam, places, config.execution.shared_paths)
     if arguments.dry_run:
         print(dry_run(job, arguments.restart))

@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 import yaml
 
 from malmungchi.pipelines.runners import engines
-from malmungchi.schemas.config import Config, from_mapping, sections
-from malmungchi.schemas.settings import ConfigError, default_of, format_bytes, parse_bytes, settings
+from malmungchi.schemas.config import Config, Input, from_mapping, sections
+from malmungchi.schemas.settings import ConfigError, bounds, default_of, format_bytes, parse_bytes, settings
+from malmungchi.transforms.formats import base
 
 # Settings that one types often have a short flag as well.
 _SHORT = {"execution.workers": "--workers", "execution.staging": "--staging", "read.strict": "--strict"}
@@ -85,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Flags are never abbreviated (`--work` would mean one thing today and another tomorrow). One that is not
     given leaves no trace in the namespace, so that it does not hide what the file says.
     """
+    base.load_settings()
     parser.allow_abbrev = False
     parser.add_argument(
         "--config",
@@ -97,7 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             name = f"{section}.{field.name}"
             names = [flag_of(name), *([_SHORT[name]] if name in _SHORT else [])]
             default = _shown(name, default_of(field))
-            note = f"{field.metadata['help']} (default: {default})".replace("%", "%%")
+            limits = f"; {limits}" if (limits := bounds(field)) else ""
+            note = f"{field.metadata['help']} (default: {default}{limits})".replace("%", "%%")
             common: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": note}
             if value_kind is bool:
                 group.add_argument(*names, action=argparse.BooleanOptionalAction, **common)
@@ -122,7 +125,9 @@ def _tree(text: str, file: str) -> tuple[dict[str, Any], dict[str, int]]:
 
     Scalars are read by the setting's type, not by YAML's guess: `license: no` is the word "no", not False.
     """
+    base.load_settings()
     kinds = {f"{name}.{field.name}": kind for name, cls in sections() for field, kind in settings(cls)}
+    kinds |= {field.name: kind for field, kind in settings(Input)}
     lines: dict[str, int] = {}
 
     def fail(message: str, mark: Any) -> NoReturn:
@@ -137,6 +142,31 @@ def _tree(text: str, file: str) -> tuple[dict[str, Any], dict[str, int]]:
                 fail(f"{name} is set twice, first in line {lines[name]}", key.start_mark)
             lines[name] = key.start_mark.line + 1
             yield key.value, value
+
+    def inputs_of(node: yaml.Node) -> Any:
+        """The list of inputs, each a mapping of settings and of sections."""
+        if not isinstance(node, yaml.SequenceNode) or not all(isinstance(n, yaml.MappingNode) for n in node.value):
+            fail("inputs: a list of inputs is expected, each with `files`", node.start_mark)
+        found = []
+        for number, each in enumerate(node.value, 1):
+            name = f"inputs.{number}"
+            lines[name] = each.start_mark.line + 1
+            found.append(
+                {
+                    key: settings_of(child, f"{name}.{key}.", f"{key}.")
+                    if isinstance(child, yaml.MappingNode)
+                    else value_of(key, child)
+                    for key, child in items(each, f"{name}.")
+                }
+            )
+        return found
+
+    def settings_of(node: yaml.MappingNode, prefix: str, section: str) -> dict[str, Any]:
+        return {
+            key: value_of(section + key, child)
+            for key, child in items(node, prefix)
+            if child.tag != _NULL or section + key not in kinds  # a key without a value keeps its default
+        }
 
     def value_of(name: str, node: yaml.Node) -> Any:
         kind = kinds.get(name)
@@ -163,15 +193,13 @@ def _tree(text: str, file: str) -> tuple[dict[str, Any], dict[str, int]]:
             fail("sections with settings are expected here (see `malmungchi config`)", root.start_mark)
         data: dict[str, Any] = {}
         for section, node in items(root, ""):
+            if section == "inputs":
+                data[section] = inputs_of(node)
+                continue
             if not isinstance(node, yaml.MappingNode):
                 data[section] = loader.construct_object(node, deep=True)
                 continue
-            data[section] = {
-                key: value_of(f"{section}.{key}", child)
-                for key, child in items(node, f"{section}.")
-                if child.tag != _NULL  # a key without a value keeps its default
-                or f"{section}.{key}" not in kinds
-            }
+            data[section] = settings_of(node, f"{section}.", f"{section}.")
         return data, lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -243,11 +271,26 @@ def commented_default() -> str:
         out += ["", f"# {(kind.__doc__ or '').strip().splitlines()[0]}", f"{section}:"]
         for field, _ in settings(kind):
             text = field.metadata["help"]
-            if field.metadata["choices"]:
-                text += f" ({', '.join(field.metadata['choices'])})"
+            if limits := ", ".join(field.metadata["choices"]) or bounds(field):
+                text += f" ({limits})"
             out += textwrap.wrap(text, 100, initial_indent="  # ", subsequent_indent="  # ", break_on_hyphens=False)
             out.append(f"  {field.name}: {_shown(field.name, default_of(field))}")
-    return "\n".join(out) + "\n"
+    return "\n".join([*out, *_INPUTS]) + "\n"
+
+
+_INPUTS = """
+# Files that are read in one way each. What an input does not say is as above; --input adds inputs without settings.
+# inputs:
+#   - files: crawl/*.jsonl.zst         # an address or pattern, or a list of them
+#     source: crawl                    # of documents that name none
+#     license: CC-BY-4.0               # of documents that name none
+#   - files: [reviews.csv, more.tsv]
+#     name: reviews                    # tells its files from those of the same names in other inputs
+#     format: csv                      # where the name does not tell
+#     read:
+#       text: sentence
+#     csv:
+#       delimiter: tab""".splitlines()
 
 
 # ---- Beam's own

@@ -19,7 +19,6 @@ import numpy as np
 from malmungchi.pipelines.deduplicate import deduplicate, stages
 from malmungchi.pipelines.job import inventory, lock
 from malmungchi.pipelines.job.display import Display
-from malmungchi.pipelines.plan.discover import InputError
 from malmungchi.pipelines.plan.planner import counted, human
 from malmungchi.pipelines.process import forkserver, signals, temporary
 from malmungchi.pipelines.publish import publish
@@ -33,6 +32,7 @@ from malmungchi.schemas.settings import changed
 from malmungchi.schemas.work import Share
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import REQUESTS, DamagedError
+from malmungchi.transforms.formats.base import InputError
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.shards.write import Shard, pack
 

@@ -8,18 +8,25 @@ import itertools
 import os
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from malmungchi.schemas.config import Input
+from malmungchi.transforms.formats.base import InputError
 from malmungchi.transforms.io import storage
 
-# (uri, name, information) of an input file, before it is looked into.
-Found = tuple[str, str, dict[str, Any]]
 
+class Found(NamedTuple):
+    """An input file before it is looked into: `name` is its path below `root`, `info` what its file system says of it,
+    `input` the number of the input that names it."""
 
-class InputError(ValueError):
-    """Input that cannot be used; the message names it and says what to do."""
+    uri: str
+    name: str
+    info: dict[str, Any]
+    root: str = ""
+    input: int = 0
 
 
 def _root(pattern: str) -> str:
@@ -95,7 +102,7 @@ def _info(fs: Any, path: str) -> dict[str, Any]:
 
 
 def _expand(pattern: str) -> list[Found]:
-    """(uri, name below the pattern's root, info) of the files that a pattern stands for."""
+    """The files that a pattern stands for."""
     fs, path = storage.resolve(pattern)
     http = "http" in str(fs.protocol)
     if not http and _wild(path) and not fs.exists(path):
@@ -117,28 +124,63 @@ def _expand(pattern: str) -> list[Found]:
     bare = {place: urlsplit(place).path if http else place for place in found}  # a query may hold a token
     root = _root(path) if len(found) > 1 or (_wild(path) and not http) else bare.get(path, path).rpartition("/")[0]
     return [
-        (fs.unstrip_protocol(place) if "://" in pattern else place, bare[place].removeprefix(root).lstrip("/"), info)
+        Found(
+            fs.unstrip_protocol(place) if "://" in pattern else place,
+            bare[place].removeprefix(root).lstrip("/"),
+            info,
+            root,
+        )
         for place, info in found.items()
     ]
 
 
-def discover(inputs: Sequence[str]) -> list[Found]:
-    """(uri, name, info) of all input files, sorted by name, which is unique.
+def discover(inputs: Sequence[Input]) -> list[Found]:
+    """All input files, sorted by name, which is unique.
 
-    A file that is named twice, through symbolic links or by two patterns, is read once, under its first name. Raises
-    InputError for a pattern without a match, what is no file, and two files that would have the same name.
+    A file that is named twice, through symbolic links or by two patterns, is read once, under its first name. Files of
+    the same name in different folders are told apart by the name of their input, or else by as much of their folder as
+    it takes. Raises InputError for a pattern without a match and for what is not a file.
     """
     by_place: dict[str, Found] = {}
-    for pattern in inputs:
-        for uri, name, info in _expand(pattern):
-            place = os.path.realpath(uri) if "://" not in uri else uri
-            if place not in by_place or name < by_place[place][1]:
-                by_place[place] = (uri, name, info)
-    found = sorted(by_place.values(), key=lambda item: item[1])
-    for (first, name, _), (second, other, _) in itertools.pairwise(found):
-        if name == other:
+    for number, each in enumerate(inputs):
+        for pattern in each.files:
+            for found in _expand(pattern):
+                place = os.path.realpath(found.uri) if "://" not in found.uri else found.uri
+                if place not in by_place or found.name < by_place[place].name:
+                    by_place[place] = found._replace(input=number)
+    named = sorted(_told_apart(list(by_place.values()), inputs), key=lambda found: found.name)
+    for first, second in itertools.pairwise(named):
+        if first.name == second.name:
             raise InputError(
-                f"{first} and {second} would both be called {name!r}: name them by one pattern from a folder above "
-                f"both, as in '{posixpath.commonpath([first, second])}/*/{posixpath.basename(name)}'"
+                f"{storage.shown(first.uri)} and {storage.shown(second.uri)} would both be called {first.name!r}: give "
+                "their inputs names (a list `inputs:` in the settings file, each with a name)"
             )
-    return found
+    return named
+
+
+def _told_apart(found: list[Found], inputs: Sequence[Input]) -> Iterator[Found]:
+    """The files, those of folders that share a name with others below a name of their folder."""
+    count = Counter(each.name for each in found)
+    places = {(each.input, each.root) for each in found if count[each.name] > 1}
+    labels = _labels([(inputs[number].name, root) for number, root in sorted(places)])
+    of = dict(zip(sorted(places), labels, strict=True))
+    for each in found:
+        label = of.get((each.input, each.root))
+        yield each if label is None else each._replace(name=f"{label}/{each.name}")
+
+
+def _labels(places: list[tuple[str, str]]) -> list[str]:
+    """For each (name of an input, folder) the name, if it has one that no other has, else as few of the last parts of
+    the folder as tell it from the others."""
+    names = Counter(name for name, _ in places)
+    parts = [[part for part in re.split(r"[/:]+", root) if part] or ["input"] for _, root in places]
+    longest = max(map(len, parts), default=0)
+    for length in range(1, longest + 1):
+        tails = ["/".join(some[-length:]) for some in parts]
+        labels = [
+            name if name and names[name] == 1 else f"{name}/{tail}" if name else tail
+            for (name, _), tail in zip(places, tails, strict=True)
+        ]
+        if len(set(labels)) == len(labels):
+            return labels
+    return labels if places else []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import posixpath
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
 
-from malmungchi.pipelines.plan.discover import Found, InputError, discover, said
+from malmungchi.pipelines.plan.discover import Found, discover, said
 from malmungchi.pipelines.process.memory import give_back
 from malmungchi.schemas.config import Config
 from malmungchi.schemas.exchange import layout
@@ -16,104 +16,100 @@ from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.settings import did_you_mean
 from malmungchi.schemas.work import ROLES, Columns, InputFile
 from malmungchi.transforms.exchange.segments import REQUESTS
-from malmungchi.transforms.formats.columns import ColumnsError, guess_columns, peek_columns
-from malmungchi.transforms.formats.read import version_of
-from malmungchi.transforms.formats.rows import FORMATS, uncompressed
+from malmungchi.transforms.formats import base
+from malmungchi.transforms.formats.base import InputError
+from malmungchi.transforms.formats.columns import ColumnsError, guess_columns
+from malmungchi.transforms.formats.rows import uncompressed
+from malmungchi.transforms.formats.source import Source, version_of
+from malmungchi.transforms.formats.split import expected_bytes
 from malmungchi.transforms.io import storage
-from malmungchi.transforms.io.decompress import BrokenError, codec_of, expansion, open_decompressed
-
-# How much larger than its file the text of a Parquet file is, about: only used to size the layout.
-_PARQUET_EXPANSION = 3
-
-# The beginning of a file that tells JSON lines from one JSON document.
-_HEAD = 64 << 10
+from malmungchi.transforms.io.decompress import codec_of
 
 # Bytes that are read of a file in a store, to look into it: there may be many files.
 _AHEAD = 256 << 10
 
 
-def format_of(name: str) -> str:
-    """jsonl, parquet or text, by the name's extension without that of a compression. Raises InputError."""
+def format_of(name: str, head: bytes, asked: str = "") -> base.Format:
+    """The format of a file: what its input says, else by its name without the extension of a compression, and its first
+    bytes. Raises InputError."""
     stem = uncompressed(name)
-    extension = posixpath.splitext(stem)[1].lower()
-    if extension not in FORMATS:
-        known = ", ".join(sorted(FORMATS))
+    found = base.get(asked) if asked else next((each for each in base.formats() if each.recognises(stem, head)), None)
+    if found is None:
+        known = ", ".join(sorted(extension for each in base.formats() for extension in each.extensions))
+        extension = posixpath.splitext(stem)[1].lower() or "(no extension)"
         raise InputError(
-            f"{name}: unknown kind of file {extension or '(no extension)'!r}; known: {known}, also compressed"
+            f"{name}: unknown kind of file {extension!r}; known: {known}, also compressed. Say what it is as the "
+            "`format` of its input"
         )
-    if FORMATS[extension] == "parquet" and stem != posixpath.basename(name):
-        raise InputError(f"{name}: Parquet is read as it is, with its columns compressed; decompress this file first")
-    return FORMATS[extension]
-
-
-def _check_lines(name: str, head: bytes, columns: Sequence[str]) -> None:
-    """Raises InputError for one JSON document instead of lines, by its first bytes and the columns of its rows."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    lines = [line.strip() for line in text.split(b"\n", 2)[:2]]
-    # Of an array that has a line for each element, the last element alone is a row.
-    array = text.startswith(b"[") and (not columns or (lines[0] == b"[" and lines[-1].endswith(b",")))
-    if array or (lines[0] == b"{" and not columns):
-        make = "'.[]'` makes" if array else "'.document[]'` (or whatever its list of documents is called) makes"
-        raise InputError(f"{name}: a JSON document, not JSON lines: `jq -c {make} lines of it")
-
-
-def _opening(file: BinaryIO, codec: str) -> bytes:
-    """The first decompressed bytes; none of a broken file, of which the reader will say what is wrong."""
-    file.seek(0)
-    try:
-        return open_decompressed(file, codec).read(_HEAD)
-    except BrokenError:
-        return b""
+    if not found.streams and stem != posixpath.basename(name):
+        raise InputError(
+            f"{name}: {found.name.capitalize()} is read as it is, with its columns compressed; decompress this file "
+            "first"
+        )
+    return found
 
 
 def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[str]]:
     """(a file of the plan, the names of its columns), by its first bytes."""
-    uri, name, info = found
-    kind = format_of(name)
-    if info["size"] is None:
-        raise InputError(f"{storage.shown(uri)}: the server does not say how large this file is; download it first")
-    columns, names = Columns("text"), list[str]()
-    with said(uri), storage.open_input(uri, _AHEAD) as file:
-        codec = "none" if kind == "parquet" else codec_of(name, file.read(16))
-        if kind != "text":
-            head = _opening(file, codec) if kind == "jsonl" else b""
-            names = peek_columns(file, kind, codec, config.read)
-            if kind == "jsonl":
-                _check_lines(name, head, names)
-            columns = guess_columns(names, config.read, name)
-    return InputFile(ordinal, name, uri, kind, codec, int(info["size"]), version_of(info), columns), names
+    given = config.inputs[found.input]
+    if found.info["size"] is None:
+        shown = storage.shown(found.uri)
+        raise InputError(f"{shown}: the server does not say how large this file is; download it first")
+    with said(found.uri), storage.open_input(found.uri, _AHEAD) as raw:
+        head = raw.read(16)
+        format = format_of(found.name, head, given.format)
+        codec = codec_of(found.name, head) if format.streams else "none"
+        file = InputFile(
+            ordinal,
+            found.name,
+            found.uri,
+            format.name,
+            codec,
+            int(found.info["size"]),
+            version_of(found.info),
+            Columns("text"),
+            found.input,
+            given.source,
+            given.license,
+        )
+        source = Source(file, raw, config)
+        names = format.columns(source)
+        columns = guess_columns(names, source.read, found.name)
+    return dataclasses.replace(file, columns=columns), names
 
 
-def _check_named(config: Config, names: set[str]) -> None:
-    """Raises ColumnsError for a column that the configuration names and no input has."""
-    for role in ROLES:
-        name = getattr(config.read, role)
-        if name and names and name not in names:
-            raise ColumnsError(f"no input has a column {name!r} (read.{role}){did_you_mean(name, sorted(names))}")
-
-
-def expected_bytes(file: InputFile) -> int:
-    """The decompressed size of a file, about."""
-    return file.size * (_PARQUET_EXPANSION if file.format == "parquet" else expansion(file.codec))
+def _check_named(files: list[InputFile], names: list[list[str]], config: Config) -> None:
+    """Raises ColumnsError for a column that the settings of some files name and none of them has."""
+    for number in range(len(config.inputs)):
+        read = config.of(number).read
+        alike = [at for at, file in enumerate(files) if config.of(file.input).read == read]
+        known = {name for at in alike for name in names[at]}
+        for role in ROLES:
+            name = getattr(read, role)
+            if name and known and name not in known:
+                raise ColumnsError(f"no input has a column {name!r} (read.{role}){did_you_mean(name, sorted(known))}")
 
 
 def look_into(found: Sequence[Found], config: Config) -> Plan:
     """The plan for what `discover` found. Raises InputError, ConfigError, PermissionError before any work is done."""
-    remote = any("://" in uri for uri, _, _ in found)
-    files, names = list[InputFile](), set[str]()
+    remote = any("://" in each.uri for each in found)
+    files, names = list[InputFile](), list[list[str]]()
+    base.formats()  # loaded once, before threads ask
     with ThreadPoolExecutor(REQUESTS if remote else 1) as pool:  # each mostly waits
         for file, some in pool.map(_look, range(len(found)), found, itertools.repeat(config)):
             files.append(file)
-            names.update(some)
-    _check_named(config, names)
+            names.append(some)
+    _check_named(files, names, config)
     give_back()  # a Parquet footer may have taken hundreds of megabytes
     estimate = sum(map(expected_bytes, files))
     return Plan(config, files, estimate, layout(estimate, config.shards.target_bytes))
 
 
 def make_plan(inputs: Sequence[str], config: Config) -> Plan:
-    """Lists and looks into the inputs. Raises what `discover` and `look_into` do."""
-    return look_into(discover(inputs), config)
+    """Lists and looks into the inputs: addresses and patterns, and those of the configuration. Raises what `discover`
+    and `look_into` do."""
+    config = config.with_inputs(inputs)
+    return look_into(discover(config.inputs), config)
 
 
 def counted(count: int, noun: str) -> str:

@@ -26,8 +26,8 @@ from malmungchi.transforms.dedup.verify_pairs import GatherWanted, VerifyCompone
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import Segments
 from malmungchi.transforms.exchange.stage import stage
-from malmungchi.transforms.formats.cut import cut
 from malmungchi.transforms.formats.read import read_item
+from malmungchi.transforms.formats.split import cut
 from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard
 from malmungchi.transforms.text.language import filter_language
 from malmungchi.transforms.text.normalize import normalize
@@ -78,10 +78,10 @@ def _refine(plan: Plan, staging: str) -> list[str]:
     config = plan.config
     names = []
     for file in plan.files:
-        made = cut(file, plan.chunk_bytes)
+        made = cut(file, config, plan.chunk_bytes)
         records.finish(staging, cut_task(file.ordinal), [], {"digest": made.digest})
         for item in made.items:
-            for chunk in read_item(item, config.read, plan.chunk_bytes):
+            for chunk in read_item(item, config, plan.chunk_bytes):
                 chunk = fingerprint(
                     filter_language(normalize(chunk, config.normalize), config.language), config.fingerprint
                 )

@@ -29,13 +29,11 @@ from hypothesis import strategies as st
 
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Fingerprint, Language, Normalize, Read
-from malmungchi.schemas.work import Columns, InputFile, WorkItem
+from malmungchi.schemas.work import Columns
 from malmungchi.transforms.dedup.fingerprint import fingerprint
 from malmungchi.transforms.formats import footer
-from malmungchi.transforms.formats.columns import peek_columns
-from malmungchi.transforms.formats.jsonl import read_jsonl
-from malmungchi.transforms.formats.parquet import read_parquet
-from malmungchi.transforms.formats.rows import Part, parse_dates
+from malmungchi.transforms.formats.jsonl import head, member_names
+from malmungchi.transforms.formats.rows import parse_dates
 from malmungchi.transforms.io.decompress import BrokenError, open_decompressed
 from malmungchi.transforms.kernels import language as language_kernels
 from malmungchi.transforms.kernels import minhash
@@ -45,6 +43,7 @@ from malmungchi.transforms.kernels.utf8 import string_buffers
 from malmungchi.transforms.text.language import filter_language
 from malmungchi.transforms.text.normalize import normalize, normalize_text
 from tests.support.chunks import chunk_of
+from tests.support.reading import parts_of, source_of
 from tests.unit.transforms.kernels import test_cover, test_jsonl, test_shingles
 from tests.unit.transforms.text import test_language
 
@@ -52,18 +51,14 @@ PACK: tuple[Callable[[bytes], bytes], ...] = (gzip.compress, zstandard.compress,
 Seen = tuple[list[dict[str, object]], list[dict[str, object]]]
 
 
-def item(format: str, size: int) -> WorkItem:
-    """A work item that is a whole file without compression."""
-    file = InputFile(3, "a", "a", format, "none", size, "", Columns("text", "id", published_at="date"))
-    return WorkItem("00000003-000000", file, 0, -1, 0, size, False)
+ROLES = Columns("text", "id", published_at="date")
 
 
-def seen(parts: list[Part]) -> Seen:
+def seen(parts: list[tuple[pa.RecordBatch, pa.RecordBatch]]) -> Seen:
     """Rows and rejects of all parts, each of which is whole and valid."""
-    for part in parts:
-        part.rows.validate(full=True)
-        part.rejects.validate(full=True)
-    assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
+    for rows, rejects in parts:
+        rows.validate(full=True)
+        rejects.validate(full=True)
     documents, rejects = ([row for part in parts for row in part[i].to_pylist()] for i in (0, 1))
     places = [row["row"] for row in documents + rejects]
     assert len(set(places)) == len(places)
@@ -80,11 +75,8 @@ def text_of(data: bytes) -> str:
 def lines(data: bytes) -> None:
     """JSON lines: each line that is not blank is a row or a reject, and the one that it should be."""
     data = data[1:]
-    config, whole = Read(max_line_bytes=1024, max_text_bytes=64), item("jsonl", len(data))
-    found = [
-        seen(list(read_jsonl(whole, config, size, open_decompressed(io.BytesIO(data), "none"), lambda number: True)))
-        for size in (16, 300, 1 << 16)
-    ]
+    config = Read(max_line_bytes=1024, max_text_bytes=64)
+    found = [seen(parts_of(source_of(data, "jsonl", read=config, columns=ROLES), size)) for size in (16, 300, 1 << 16)]
     assert found[0] == found[1] == found[2]
     expected: dict[int, tuple[str, object]] = {}
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
@@ -116,7 +108,7 @@ def names(data: bytes) -> None:
         rule, members = test_jsonl.reference(line)
         if not rule:
             expected |= dict.fromkeys(name.encode(errors="replace").decode() for name in members)
-    assert peek_columns(io.BytesIO(data), "jsonl", "none", Read()) == list(expected)
+    assert member_names(head(open_decompressed(io.BytesIO(data), "none"), 64 << 20)[0], Read()) == list(expected)
 
 
 def packed(data: bytes) -> None:
@@ -156,15 +148,14 @@ def parquet(data: bytes) -> None:
     whole = bytearray(parquet_file(data[0] if data else 0))
     for place, value in struct.iter_unpack("<HB", data[1 : 1 + len(data[1:]) // 3 * 3]):
         whole[place % len(whole)] = value
-    config, work = Read(), item("parquet", len(whole))
     with mock.patch.object(footer, "PART_BYTES", 1 if data[:1] > b"\x7f" else footer.PART_BYTES):
-        parts = list(read_parquet(work, config, 1 << 20, io.BytesIO(bytes(whole))))
-    for part in parts:
-        part.rows.validate(full=True)
-        part.rejects.validate(full=True)
-    kept = [row for part in parts for row in part.rows["row"].to_pylist()]
+        parts = parts_of(source_of(bytes(whole), "parquet", columns=ROLES), 1 << 20)
+    for rows, bad in parts:
+        rows.validate(full=True)
+        bad.validate(full=True)
+    kept = [row for rows, _ in parts for row in rows["row"].to_pylist()]
     assert kept == sorted(set(kept))
-    rejects = [row for part in parts for row in part.rejects.to_pylist()]
+    rejects = [row for _, bad in parts for row in bad.to_pylist()]
     if not {row["rule"] for row in rejects} & {"corrupt", "not_utf8", "empty_text", "wrong_type"}:
         count = pq.read_metadata(io.BytesIO(bytes(whole))).num_rows
         assert len(kept) + len(rejects) == count

@@ -26,12 +26,12 @@ import zstandard
 
 from malmungchi.pipelines.cli.main import main
 from malmungchi.pipelines.job.build import Job, build
-from malmungchi.pipelines.plan.discover import InputError
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.pipelines.release import verify
 from malmungchi.pipelines.runners.drive import StageError
 from malmungchi.schemas.config import Config, Execution, Read
 from malmungchi.schemas.release import Manifest
+from malmungchi.transforms.formats.base import InputError
 from malmungchi.transforms.io import storage
 from tests.faults.test_faults import unprivileged
 from tests.faults.test_fuzz import parquet, parquet_file

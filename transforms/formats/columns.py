@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO
-
-import numpy as np
+from collections.abc import Sequence
 
 from malmungchi.schemas.config import Read
 from malmungchi.schemas.work import ROLES, Columns
-from malmungchi.transforms.formats.footer import Footer
-from malmungchi.transforms.formats.jsonl import Block
-from malmungchi.transforms.io.decompress import BrokenError, Decompressed, open_decompressed
-from malmungchi.transforms.kernels import jsonl
 
 # Names that a role goes by, the most telling first; compared without case, blanks and punctuation.
 GUESSES = {
@@ -30,10 +22,6 @@ GUESSES = {
     "collected_at": "collected_at crawled_at crawl_date crawl_time crawl_timestamp fetch_time fetched_at fetch_date "
     "scraped_at retrieved_at retrieved added download_date downloaded_at 수집일 수집일시",
 }
-PEEK_BYTES = 1 << 20
-PEEK_ROWS = 1000
-PASS_BYTES = 1 << 30  # of lines that are too long
-MAX_NAMES = 10_000
 
 
 class ColumnsError(ValueError):
@@ -72,67 +60,6 @@ def guess_columns(names: Sequence[str], config: Read, file: str) -> Columns:
 _KNOWN = {_plain(name) for names in GUESSES.values() for name in names.split()}
 
 
-def peek_columns(raw: BinaryIO, format: str, codec: str, config: Read) -> list[str]:
-    """Names of the columns of the file's first rows, in the order they come; none for an empty or unreadable file.
-
-    At most PEEK_BYTES are looked at, or the first line where it is longer than that. Lines longer than allowed are
-    passed over. Of rows with more than MAX_NAMES names, only those are told behind them that could have a role.
-    """
-    if format == "text":
-        return ["text"]
-    raw.seek(0)
-    if format == "parquet":
-        try:
-            return list(dict.fromkeys(Footer(raw).names))
-        except BrokenError:
-            return []  # the reader will say what is wrong with it
-    block = _head(open_decompressed(raw, codec), config.max_line_bytes)
-    names: dict[str, None] = {}
-    told = {getattr(config, role) for role in ROLES}
-    for name in _names(block, config.max_line_bytes):
-        if len(names) < MAX_NAMES or name in told or (len(name) < 64 and _plain(name) in _KNOWN):
-            names[name] = None
-    return list(names)
-
-
-def _head(stream: Decompressed, limit: int) -> Block:
-    """The first PEEK_BYTES with whole lines, or one line; what comes before the first that is not too long is left out,
-    as is a byte order mark."""
-    block, passed = Block.of(PEEK_BYTES), 0
-    block.fill(stream, PEEK_BYTES)
-    if block.data[:3].tobytes() == b"\xef\xbb\xbf":
-        block.drop(3)
-    while not block.ended and not (block.data[: block.size] == 10).any():
-        if block.size <= limit:
-            block.fill(stream, min(2 * block.size, limit + 2))
-            continue
-        while passed < PASS_BYTES and not block.ended:
-            passed += block.size
-            block.drop(block.size)
-            block.fill(stream, PEEK_BYTES)
-            ends = np.flatnonzero(block.data[: block.size] == 10)
-            if len(ends):
-                block.drop(int(ends[0]) + 1)
-                block.fill(stream, PEEK_BYTES)
-                break
-        else:
-            block.drop(block.size)
-    return block
-
-
-def _names(block: Block, limit: int) -> Iterator[str]:
-    """Names of the members of the objects among the first PEEK_ROWS lines, as often as they come."""
-    starts, ends = np.empty(PEEK_ROWS, np.int64), np.empty(PEEK_ROWS, np.int64)
-    n, behind = jsonl.lines(block.data, 0, block.size, starts, ends)
-    if n < PEEK_ROWS and block.ended and behind < block.size:  # a last line without a line end
-        starts[n], ends[n], n = behind, block.size, n + 1
-    n = int(np.searchsorted(starts[:n], PEEK_BYTES))
-    spans = np.empty((256, 2), np.int64)
-    for row in np.flatnonzero(jsonl.objects(block.data, starts[:n], ends[:n]) & (ends[:n] - starts[:n] <= limit)):
-        at, depth = int(starts[row]), 0
-        while at < ends[row]:
-            count, at = jsonl.member_names(block.data, at, depth, ends[row], spans)
-            depth = 1
-            for first, last in spans[:count].tolist():
-                name: str = json.loads(block.data[first:last].tobytes())
-                yield name.encode(errors="replace").decode()
+def may_have_a_role(name: str) -> bool:
+    """Whether a column of that name could be guessed to mean something."""
+    return len(name) < 64 and _plain(name) in _KNOWN

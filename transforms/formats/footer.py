@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from malmungchi.transforms.formats.table import ERRORS, cause
 from malmungchi.transforms.io.decompress import BrokenError
 from malmungchi.transforms.kernels import footer
-
-ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 
 # A footer up to this size is one part. A million row groups of one column are 60 to 160 MB.
 PART_BYTES = 4 << 20
@@ -34,11 +32,6 @@ class Part(NamedTuple):
     def metadata(self, group: int) -> Any:
         """What is said of a row group, by its number in the file."""
         return self.parquet.metadata.row_group(group - self.start)
-
-
-def cause(error: BaseException) -> str:
-    """What an error of pyarrow says, in a line."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _length(count: int) -> bytes:

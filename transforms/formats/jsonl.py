@@ -1,10 +1,12 @@
-"""JSON lines to documents: blocks of bytes, compiled scan, strings copied straight into Arrow columns."""
+"""JSON lines: blocks of bytes, a compiled scan, strings copied straight into Arrow columns."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +14,11 @@ import pyarrow.compute as pc
 
 from malmungchi.schemas.chunk import REJECT, concat
 from malmungchi.schemas.config import Read
-from malmungchi.schemas.work import ROLES, Columns, WorkItem
-from malmungchi.transforms.formats.rows import Part, Rows, assemble, keep_in_metadata, nulls, parse_dates, rejects_of
+from malmungchi.schemas.work import ROLES, Columns
+from malmungchi.transforms.formats.base import Base, Broken, InputError, Rows, Split
+from malmungchi.transforms.formats.columns import may_have_a_role
+from malmungchi.transforms.formats.rows import Fields, documents, keep_in_metadata, nulls, parse_dates, reject
+from malmungchi.transforms.formats.source import Source
 from malmungchi.transforms.io.decompress import BrokenError, Decompressed
 from malmungchi.transforms.kernels import jsonl
 
@@ -80,11 +85,11 @@ class Lines:
     last: bool
 
 
-def lines_of(block: Block, stream: Decompressed, item: WorkItem, limit: int, chunk_bytes: int) -> Iterator[Lines]:
-    """The item's lines in `block`, about `chunk_bytes` of them at a time; they are gone when the next are asked for."""
+def lines_of(block: Block, stream: Decompressed, split: Split, limit: int, chunk_bytes: int) -> Iterator[Lines]:
+    """The part's lines in `block`, about `chunk_bytes` of them at a time; they are gone when the next are asked for."""
     starts, ends = np.empty(MAX_ROWS, np.int64), np.empty(MAX_ROWS, np.int64)
-    row, want = item.first_row + 1, chunk_bytes
-    begun = item.start > 0
+    row, want = split.first_row + 1, chunk_bytes
+    begun = split.start > 0
     skipping = last = False
     while not last:
         block.fill(stream, want)
@@ -115,47 +120,181 @@ def lines_of(block: Block, stream: Decompressed, item: WorkItem, limit: int, chu
         block.drop(behind)
 
 
-def read_jsonl(
-    item: WorkItem, config: Read, chunk_bytes: int, stream: Decompressed, mine: Callable[[int], bool]
-) -> Iterator[Part | None]:
-    """The lines of `stream`, about `chunk_bytes` of input at a time; None for each part whose number is not `mine`,
-    which costs its decompression and no more.
+class _Parsed:
+    """Lines of a block as rows. They are parsed when they are asked for, if they are."""
 
-    Holds at most `chunk_bytes` or one line, and passes over what is longer than `max_line_bytes` without holding it. A
-    break in the stream is one reject, at the line where it is; with `strict`, BrokenError is raised instead.
-    """
-    block = Block.of(chunk_bytes)
-    for number, lines in enumerate(lines_of(block, stream, item, config.max_line_bytes, chunk_bytes)):
-        if not mine(number):
-            yield None
-            continue
-        broken = block.broken if lines.last else None
-        rows, whole = _parse(item, config, block, lines)
-        found: list[tuple[int, str, str, str | None]] = []
-        row = lines.first + len(lines.starts)
+    def __init__(self, source: Source, block: Block, lines: Lines) -> None:
+        self._source = source
+        self._block = block
+        self._lines = lines
+        self.size = lines.size
+        self.count = len(lines.starts)
+        # Whether the stream breaks inside of the last line, which then is no row.
+        self.torn = False
+
+    def documents(self) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """(document rows, rejects) of the lines."""
+        source, lines = self._source, self._lines
+        rows, whole = _parse(source, self._block, lines)
+        if lines.last and self._block.broken and lines.torn and not whole:
+            self.torn = True
+            rows = _before(rows, lines.first + self.count - 1)
+        good, rejects = documents(rows, source)
         if lines.long:
-            found.append((row, *_too_long(config)))
-        if broken:
-            if lines.torn and not whole:  # the break is inside this line
-                row -= 1
-                rows = _before(rows, row)
-            if config.strict:
-                raise BrokenError(broken.rule, f"{item.file.name}, line {row}: {broken.cause}")
-            found.append((row, broken.rule, broken.cause, None))
-        good, rejects = assemble(rows, config)
-        if found:
-            rejects = concat([rejects, rejects_of(item.file, found)], REJECT)
-        yield Part(good, rejects, lines.last, lines.size)
+            long = reject(source.file, lines.first + self.count, *_too_long(source.read))
+            rejects = concat([rejects, long], REJECT)
+        return good, rejects
+
+
+class JsonLines(Base):
+    """JSON lines: an object on each line is a row."""
+
+    name: ClassVar[str] = "jsonl"
+    extensions: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson", ".json")
+    unit: ClassVar[str] = "line"
+    # Each stripe decompresses the whole file, and beyond so many all of them together do hardly anything else. The
+    # steps behind take some 10 ms for each MB, a decoder from 0.6 (zstd) to 30 (bz2).
+    stripes: ClassVar[dict[str, int]] = {"zstd": 16, "gzip": 4, "xz": 2, "bz2": 2}
+
+    def columns(self, source: Source) -> list[str]:
+        """Names of the members of the first rows. Raises InputError for one JSON document instead of lines."""
+        block, opening = head(source.stream(), source.read.max_line_bytes)
+        names = member_names(block, source.read)
+        _check_lines(source.file.name, opening, names)
+        return names
+
+    def split(self, source: Source, target: int) -> list[Split]:
+        """Byte ranges that end at line ends; the lines before each are counted on the way."""
+        return line_ranges(source.stream(), target)
+
+    def read(self, split: Split, source: Source, target: int) -> Iterator[Rows | Broken]:
+        """The lines, about `target` bytes at a time.
+
+        Holds at most `target` or one line, and passes over what is longer than `max_line_bytes` without holding it.
+        """
+        block, stream = Block.of(target), source.stream(split.start, split.end)
+        for lines in lines_of(block, stream, split, source.read.max_line_bytes, target):
+            parsed = _Parsed(source, block, lines)
+            yield parsed
+            if lines.last and block.broken:
+                yield Broken(lines.first + parsed.count - parsed.torn, block.broken.rule, block.broken.cause)
+
+
+def _check_lines(name: str, opening: bytes, columns: Sequence[str]) -> None:
+    """Raises InputError for one JSON document instead of lines, by its first bytes and the columns of its rows."""
+    text = opening.removeprefix(_BOM).lstrip()
+    lines = [line.strip() for line in text.split(b"\n", 2)[:2]]
+    # Of an array that has a line for each element, the last element alone is a row.
+    array = text.startswith(b"[") and (not columns or (lines[0] == b"[" and lines[-1].endswith(b",")))
+    if array or (lines[0] == b"{" and not columns):
+        make = "'.[]'` makes" if array else "'.document[]'` (or whatever its list of documents is called) makes"
+        raise InputError(f"{name}: a JSON document, not JSON lines: `jq -c {make} lines of it")
+
+
+def line_ranges(stream: Decompressed, target: int) -> list[Split]:
+    """Parts of about `target` bytes that end at line ends; a longer line is a part of its own."""
+    found: list[Split] = []
+    at = rows = 0  # bytes and lines read
+    start = first_row = 0  # where the next part begins
+    best = best_row = 0  # the last line end at which it can stop
+
+    def add(stop: int) -> None:
+        found.append(Split(start, stop, first_row, stop - start))
+
+    while piece := stream.read(1 << 20):
+        stops = np.flatnonzero(np.frombuffer(piece, np.uint8) == 10) + at + 1
+        while True:
+            n = int(np.searchsorted(stops, start + target, side="right"))
+            if n and stops[n - 1] > start:
+                best, best_row = int(stops[n - 1]), rows + n
+            if n == len(stops):
+                break
+            if best == start:  # a line longer than a part
+                best, best_row = int(stops[n]), rows + n + 1
+            add(best)
+            start, first_row = best, best_row
+        at, rows = at + len(piece), rows + len(stops)
+    if at - start > target and start < best < at:  # a last line without a line end
+        add(best)
+        start, first_row = best, best_row
+    if start < at:
+        add(at)
+    return found
+
+
+# Of the first rows, so much is looked at for the names of columns.
+PEEK_BYTES = 1 << 20
+PEEK_ROWS = 1000
+PASS_BYTES = 1 << 30  # of lines that are too long
+MAX_NAMES = 10_000
+_OPENING = 64 << 10
+
+
+def head(stream: Decompressed, limit: int) -> tuple[Block, bytes]:
+    """(the first PEEK_BYTES with whole lines, or one line; the first bytes). What comes before the first line that is
+    not too long is left out, as is a byte order mark."""
+    block, passed = Block.of(PEEK_BYTES), 0
+    block.fill(stream, PEEK_BYTES)
+    opening = block.data[: min(block.size, _OPENING)].tobytes()
+    if block.data[:3].tobytes() == b"\xef\xbb\xbf":
+        block.drop(3)
+    while not block.ended and not (block.data[: block.size] == 10).any():
+        if block.size <= limit:
+            block.fill(stream, min(2 * block.size, limit + 2))
+            continue
+        while passed < PASS_BYTES and not block.ended:
+            passed += block.size
+            block.drop(block.size)
+            block.fill(stream, PEEK_BYTES)
+            ends = np.flatnonzero(block.data[: block.size] == 10)
+            if len(ends):
+                block.drop(int(ends[0]) + 1)
+                block.fill(stream, PEEK_BYTES)
+                break
+        else:
+            block.drop(block.size)
+    return block, opening
+
+
+def member_names(block: Block, read: Read) -> list[str]:
+    """Names of the members of the block's objects, in the order they come.
+
+    Of rows with more than MAX_NAMES names, only those are told behind them that could have a role.
+    """
+    names: dict[str, None] = {}
+    told = {getattr(read, role) for role in ROLES}
+    for name in _names(block, read.max_line_bytes):
+        if len(names) < MAX_NAMES or name in told or may_have_a_role(name):
+            names[name] = None
+    return list(names)
+
+
+def _names(block: Block, limit: int) -> Iterator[str]:
+    """Names of the members of the objects among the first PEEK_ROWS lines, as often as they come."""
+    starts, ends = np.empty(PEEK_ROWS, np.int64), np.empty(PEEK_ROWS, np.int64)
+    n, behind = jsonl.lines(block.data, 0, block.size, starts, ends)
+    if n < PEEK_ROWS and block.ended and behind < block.size:  # a last line without a line end
+        starts[n], ends[n], n = behind, block.size, n + 1
+    n = int(np.searchsorted(starts[:n], PEEK_BYTES))
+    spans = np.empty((256, 2), np.int64)
+    for row in np.flatnonzero(jsonl.objects(block.data, starts[:n], ends[:n]) & (ends[:n] - starts[:n] <= limit)):
+        at, depth = int(starts[row]), 0
+        while at < ends[row]:
+            count, at = jsonl.member_names(block.data, at, depth, ends[row], spans)
+            depth = 1
+            for first, last in spans[:count].tolist():
+                name: str = json.loads(block.data[first:last].tobytes())
+                yield name.encode(errors="replace").decode()
 
 
 def _too_long(config: Read) -> tuple[str, str, str]:
     return "too_long", "line longer than read.max_line_bytes", str(config.max_line_bytes)
 
 
-def _before(rows: Rows, row: int) -> Rows:
+def _before(rows: Fields, row: int) -> Fields:
     """The rows before `row`, which is the last if it is there."""
     n = int(np.searchsorted(rows.row, row))
-    cut = {field.name: getattr(rows, field.name)[:n] for field in dataclasses.fields(rows) if field.name != "file"}
+    cut = {field.name: getattr(rows, field.name)[:n] for field in dataclasses.fields(rows)}
     return dataclasses.replace(rows, **cut)
 
 
@@ -188,10 +327,10 @@ class _Members:
         return text[: -jsonl.PAD].tobytes()
 
 
-def _parse(item: WorkItem, config: Read, block: Block, lines: Lines) -> tuple[Rows, bool]:
+def _parse(source: Source, block: Block, lines: Lines) -> tuple[Fields, bool]:
     """(the lines as rows, has the last its own verdict even if the file breaks off there); blank lines are no rows."""
     n, starts, ends = len(lines.starts), lines.starts, lines.ends
-    columns = item.file.columns
+    columns, config = source.file.columns, source.read
     names = list(dict.fromkeys(name for role in ROLES if (name := getattr(columns, role))))
     encoded = [name.encode() for name in names]
     name_bytes = np.frombuffer(b"".join(encoded), np.uint8).copy()
@@ -225,7 +364,7 @@ def _parse(item: WorkItem, config: Read, block: Block, lines: Lines) -> tuple[Ro
     wrong = kind >= jsonl.NUMBER
     text = members.strings("text", np.where(wrong, jsonl.ABSENT, kind).astype(np.uint8))
     verdict = _verdict(codes, errors, long, config)
-    return Rows(item.file, number, text, wrong, *verdict, **values, metadata=metadata), whole
+    return Fields(number, text, wrong, *verdict, **values, metadata=metadata), whole
 
 
 def _verdict(

@@ -1,11 +1,10 @@
-"""Columns of input rows, whatever their format, to document rows and rejects."""
+"""Rows of a file, as columns by role or as an Arrow table, to document rows and rejects."""
 
 from __future__ import annotations
 
 import dataclasses
 import posixpath
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -13,43 +12,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from malmungchi.schemas.chunk import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP
-from malmungchi.schemas.config import Read
 from malmungchi.schemas.work import InputFile
+from malmungchi.transforms.formats import base
+from malmungchi.transforms.formats.source import Source
 from malmungchi.transforms.io.decompress import EXTENSIONS
 from malmungchi.transforms.kernels import dates
 from malmungchi.transforms.kernels.utf8 import string_buffers
 
 STEP = "read"
 
-# The format of a file (schemas.work.FORMATS), by the extension of its name without that of a compression.
-FORMATS = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".txt": "text",
-}
-
-
-class Part(NamedTuple):
-    """What a reader yields: document rows and rejects of `size` bytes of input; `last` of its work item."""
-
-    rows: pa.RecordBatch
-    rejects: pa.RecordBatch
-    last: bool
-    size: int
-
 
 @dataclasses.dataclass
-class Rows:
-    """`n` rows of a file as columns of length n; all but `row` are strings, null where there is nothing.
+class Fields:
+    """`n` rows of a file as columns by role, of length n; all but `row` are strings, null where there is nothing.
 
     `wrong` is true where there is a text of another type than string. `rule`, `value` and `threshold` are null for
     the rows that are good so far.
     """
 
-    file: InputFile
     row: np.ndarray  # int64, from 1
     text: pa.Array
     wrong: np.ndarray
@@ -89,17 +69,19 @@ def rejects_of(file: InputFile, found: Sequence[tuple[int, str, str, str | None]
 
 
 def default_source(file: InputFile) -> str:
-    """The file's name without folder and without the extensions of format and compression."""
+    """What the input says, else the file's name without folder and without the extensions of format and compression."""
+    if file.source:
+        return file.source
     name = uncompressed(file.name)
     stem, extension = posixpath.splitext(name)
-    return stem if extension.lower() in FORMATS else name
+    return stem if extension.lower() in base.extensions() else name
 
 
 def uncompressed(name: str) -> str:
     """A file's name without folder and without the extension of a compression."""
-    base = posixpath.basename(name)
-    stem, extension = posixpath.splitext(base)
-    return stem if extension.lower() in EXTENSIONS else base
+    plain = posixpath.basename(name)
+    stem, extension = posixpath.splitext(plain)
+    return stem if extension.lower() in EXTENSIONS else plain
 
 
 def parse_dates(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
@@ -135,14 +117,14 @@ def _or(column: pa.Array, otherwise: pa.Array | pa.Scalar) -> pa.Array:
     return column if pc.all(there, min_count=0).as_py() else pc.if_else(there, column, otherwise)
 
 
-def assemble(rows: Rows, config: Read) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+def documents(rows: Fields, source: Source) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """(document rows, rejects), after the rules that hold for all formats.
 
     A text that is missing, of another type, empty or longer than `max_text_bytes` is rejected. Ids that are missing
     or empty are the file's name and the row, sources that are, what `default_source` says.
     """
     n = len(rows.row)
-    file, numbers = rows.file, pa.array(rows.row)
+    file, config, numbers = source.file, source.read, pa.array(rows.row)
     lengths = pc.fill_null(pc.binary_length(rows.text), -1).to_numpy(zero_copy_only=False)
     good = pc.is_null(rows.rule).to_numpy(zero_copy_only=False)
     limit = str(config.max_text_bytes)
@@ -168,7 +150,7 @@ def assemble(rows: Rows, config: Read) -> tuple[pa.RecordBatch, pa.RecordBatch]:
             rows.text,
             _or(rows.source, pa.scalar(default_source(file))),
             _or(rows.url, pa.scalar(None, pa.string())),
-            _or(rows.license, pa.scalar(None, pa.string())),
+            _or(rows.license, pa.scalar(file.license or None, pa.string())),
             rows.published_at,
             rows.collected_at,
             pa.repeat(pa.scalar(file.name), n),
@@ -179,7 +161,26 @@ def assemble(rows: Rows, config: Read) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     )
     rejects = reject_rows(batch, ~good, rule, value, threshold)
     kept = batch if good.all() else batch.filter(pa.array(good))
-    return pa.RecordBatch.from_arrays(kept.columns, schema=DOCUMENT), rejects
+    kept = pa.RecordBatch.from_arrays(kept.columns, schema=DOCUMENT)
+    return (payloads(kept, config.media_type) if config.media_type else kept), rejects
+
+
+# What a row has besides, if its text has yet to be made of something: what that is, as far as is known.
+PAYLOAD = (
+    pa.field("payload", pa.binary()),
+    pa.field("media_type", pa.string()),
+    pa.field("charset", pa.string()),
+)
+
+
+def payloads(rows: pa.RecordBatch, media_type: str, charset: str | None = None) -> pa.RecordBatch:
+    """The rows with their texts as payloads of a media type, of which the step `extract` makes the texts."""
+    n, text = rows.num_rows, rows["text"]
+    rows = rows.set_column(rows.schema.get_field_index("text"), DOCUMENT.field("text"), pa.array([""] * n, pa.string()))
+    values = (text.cast(pa.binary()), pa.array([media_type] * n, pa.string()), pa.array([charset] * n, pa.string()))
+    for field, column in zip(PAYLOAD, values, strict=True):
+        rows = rows.append_column(field, column)
+    return rows
 
 
 def reject_rows(

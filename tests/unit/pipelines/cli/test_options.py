@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from malmungchi.pipelines.cli import options
 from malmungchi.pipelines.cli.main import main
 from malmungchi.pipelines.job.build import Job, OutputError, dry_run
-from malmungchi.pipelines.plan.discover import InputError
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.schemas.config import Config, from_mapping, sections
 from malmungchi.schemas.settings import ConfigError, default_of, format_bytes, parse_bytes, settings
 from malmungchi.transforms.exchange import records
+from malmungchi.transforms.formats.base import InputError
 
 EVERY_SETTING = [
     (f"{section}.{field.name}", field, kind) for section, cls in sections() for field, kind in settings(cls)

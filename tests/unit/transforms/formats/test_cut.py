@@ -20,14 +20,14 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malmungchi.pipelines.plan.planner import expected_bytes
 from malmungchi.pipelines.refine import shares
 from malmungchi.schemas.config import Config, Read
 from malmungchi.schemas.exchange import layout
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.work import Columns, InputFile, Share, WorkItem
-from malmungchi.transforms.formats.cut import cut, stripes
-from malmungchi.transforms.formats.read import InputChangedError, read_item
+from malmungchi.transforms.formats.read import read_item
+from malmungchi.transforms.formats.source import InputChangedError
+from malmungchi.transforms.formats.split import cut, expected_bytes, stripes
 from malmungchi.transforms.io.decompress import BrokenError
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
@@ -38,7 +38,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
 }
 CHUNK = 4096
-CONFIG = Read(max_line_bytes=20_000)
+CONFIG = Config(read=Read(max_line_bytes=20_000))
 
 
 def planned(path: Path, format: str = "jsonl", codec: str = "none") -> InputFile:
@@ -57,8 +57,8 @@ def rows_of(items: list[WorkItem], chunk_bytes: int) -> tuple[list[Any], list[An
 def check(path: Path, format: str = "jsonl", codec: str = "none", chunk_bytes: int = CHUNK) -> list[WorkItem]:
     """The parts hold what the whole does, and the digest is the file's."""
     file = planned(path, format, codec)
-    parts = cut(file, chunk_bytes)
-    one = cut(file, 1 << 26)
+    parts = cut(file, CONFIG, chunk_bytes)
+    one = cut(file, CONFIG, 1 << 26)
     first = 0 if parts.items[0].whole else 1
     assert [item.id for item in parts.items] == [f"00000007-{k:06d}" for k in range(first, first + len(parts.items))]
     assert [item.whole for item in one.items] == [True]
@@ -123,7 +123,7 @@ def test_stripes_take_turns(tmp_path: Path, codec: str, most: int) -> None:
 def test_as_many_stripes_as_there_are_shares(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(zstandard.compress(many_lines()))
-    (item,) = cut(planned(path, codec="zstd"), CHUNK).items
+    (item,) = cut(planned(path, codec="zstd"), CONFIG, CHUNK).items
     assert [len(stripes(item, -(-item.bytes // n), 100)) for n in (1, 2, 7, 16, 99)] == [1, 2, 7, 16, 16]
     assert stripes(item, item.bytes, 100) == [item]
     assert stripes(item, 1, 1) == [item]
@@ -163,7 +163,7 @@ def test_where_items_are_dealt_out_by_chance_all_files_are_alike() -> None:
 def test_what_is_done_is_not_read_again(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(zstandard.compress(many_lines()))
-    (item,) = cut(planned(path, codec="zstd"), CHUNK).items
+    (item,) = cut(planned(path, codec="zstd"), CONFIG, CHUNK).items
     every = list(read_item(item, CONFIG, CHUNK))
     rest = list(read_item(item, CONFIG, CHUNK, lambda number: number != 1 and number + 1 < len(every)))
     assert [chunk.sequence for chunk in rest] == [1, len(every) - 1]
@@ -185,7 +185,7 @@ def test_a_break_is_told_by_one_stripe_only(tmp_path: Path, codec: str) -> None:
     path.write_bytes(PACK[codec](many_lines())[:-9])
     items = check(path, codec=codec)
     assert [row["rule"] for row in rows_of(items, CHUNK)[1]] == ["truncated"]
-    strict = dataclasses.replace(CONFIG, strict=True)
+    strict = Config(read=dataclasses.replace(CONFIG.read, strict=True))
     failed = 0
     for item in items:
         try:
@@ -222,13 +222,13 @@ def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"\n" * 100_000)
     file = dataclasses.replace(planned(path), size=99_999)
     with pytest.raises(InputChangedError):
-        cut(file, CHUNK)
+        cut(file, CONFIG, CHUNK)
 
 
 def test_every_stripe_sees_that_its_file_changed(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(zstandard.compress(many_lines()))
-    (item,) = cut(planned(path, codec="zstd"), CHUNK).items
+    (item,) = cut(planned(path, codec="zstd"), CONFIG, CHUNK).items
     for part in stripes(item, CHUNK, 3):
         chunks = read_item(part, CONFIG, CHUNK)
         next(chunks)

@@ -28,22 +28,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malmungchi.pipelines.plan import discover
-from malmungchi.pipelines.plan.discover import InputError
 from malmungchi.pipelines.plan.planner import format_of, make_plan
 from malmungchi.schemas.chunk import DOCUMENT, REJECT, ROW_BITS, Chunk, ChunkCoder
 from malmungchi.schemas.config import Config, Read
 from malmungchi.schemas.work import Columns, InputFile, WorkItem
-from malmungchi.transforms.formats import footer
-from malmungchi.transforms.formats import parquet as read_parquet
+from malmungchi.transforms.formats import footer, table
+from malmungchi.transforms.formats import parquet as parquet_module
 from malmungchi.transforms.formats import read as read_module
-from malmungchi.transforms.formats.columns import ColumnsError, guess_columns, peek_columns
-from malmungchi.transforms.formats.jsonl import MAX_ROWS
-from malmungchi.transforms.formats.parquet import _values
-from malmungchi.transforms.formats.read import InputChangedError, ReadDocuments, read_item
+from malmungchi.transforms.formats.base import InputError
+from malmungchi.transforms.formats.columns import ColumnsError, guess_columns
+from malmungchi.transforms.formats.read import MAX_ROWS, ReadDocuments, read_item
 from malmungchi.transforms.formats.rows import default_source, parse_dates
+from malmungchi.transforms.formats.source import InputChangedError, Source
+from malmungchi.transforms.formats.table import _values
 from malmungchi.transforms.io.decompress import EXTENSIONS, BrokenError, expansion
 from malmungchi.transforms.io.storage import StorageError, open_input
 from tests.support import ROOT
+from tests.support.reading import columns_of
 
 CHUNK = 1 << 20
 ROLES = Columns("text", "id", "url", "source", "license", "published_at", "collected_at")
@@ -63,7 +64,7 @@ def whole(path: Path, format: str = "jsonl", codec: str = "none", columns: Colum
 
 
 def read(item: WorkItem, config: Read | None = None, chunk_bytes: int = CHUNK) -> list[Chunk]:
-    chunks = list(read_item(item, config or Read(), chunk_bytes))
+    chunks = list(read_item(item, Config(read=config or Read()), chunk_bytes))
     assert [chunk.sequence for chunk in chunks] == list(range(len(chunks)))
     assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     for chunk in chunks:
@@ -376,14 +377,14 @@ def test_parquet_columns_of_the_same_name_are_all_kept(tmp_path: Path) -> None:
 
 
 def test_parquet_rows_that_cannot_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, documents_of = tmp_path / "a.parquet", read_parquet._documents
+    path, documents_of = tmp_path / "a.parquet", table._documents
 
-    def picky(item: WorkItem, config: Read, batch: pa.RecordBatch, row: int) -> Any:
+    def picky(source: Source, batch: pa.RecordBatch, row: Any) -> Any:
         if None in batch["note"].to_pylist():
             raise pa.ArrowInvalid("no")
-        return documents_of(item, config, batch, row)
+        return documents_of(source, batch, row)
 
-    monkeypatch.setattr(read_parquet, "_documents", picky)
+    monkeypatch.setattr(table, "_documents", picky)
     pq.write_table(pa.table({"text": ["글", "말", "한글"], "note": ["a", None, "b"]}), path)
     chunks = read(whole(path, "parquet"))
     assert [document["row"] for document in documents(chunks)] == [1, 3]
@@ -405,8 +406,8 @@ def test_parquet_chunks_of_tiny_rows_have_a_bound(tmp_path: Path) -> None:
 
 
 def test_parquet_bombs_are_found_by_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_parquet, "BOMB_BYTES", 1 << 20)
-    monkeypatch.setattr(read_parquet, "BOMB_RATIO", 1)
+    monkeypatch.setattr(parquet_module, "BOMB_BYTES", 1 << 20)
+    monkeypatch.setattr(parquet_module, "BOMB_RATIO", 1)
     path = tmp_path / "a.parquet"
     texts = ["글" * 30_000] * 600 + ["글"] * 3 + ["글" * 30_000] * 600 + [str(i) for i in range(300)]
     with pq.ParquetWriter(path, pa.schema([("text", pa.string())])) as writer:
@@ -494,7 +495,7 @@ def test_transform(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"text":"a"}\n')
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
-        chunks = pipeline | beam.Create([whole(path)]) | ReadDocuments(Read(), CHUNK)
+        chunks = pipeline | beam.Create([whole(path)]) | ReadDocuments(Config(), CHUNK)
         assert_that(chunks | beam.Map(lambda chunk: chunk.rows["text"].to_pylist()), equal_to([["a"]]))
 
 
@@ -569,9 +570,7 @@ def test_columns_are_seen(tmp_path: Path) -> None:
     path = tmp_path / "a"
 
     def peek(data: bytes, format: str = "jsonl", codec: str = "none") -> list[str]:
-        path.write_bytes(data)
-        with path.open("rb") as raw:
-            return peek_columns(raw, format, codec, Read())
+        return columns_of(data, format, codec)
 
     assert peek(b'\xef\xbb\xbf{"a":1,"b":2}\n[1]\nbroken\n{"c":1}') == ["a", "b", "c"]
     assert peek(gzip.compress(b'{"a":1}\n')[:-3], codec="gzip") == ["a"]
@@ -579,8 +578,7 @@ def test_columns_are_seen(tmp_path: Path) -> None:
     assert peek(b"") == []
     assert peek(b"", "parquet") == []
     pq.write_table(pa.table({"한글": [1], "x": [2]}), path)
-    with path.open("rb") as raw:
-        assert peek_columns(raw, "parquet", "none", Read()) == ["한글", "x"]
+    assert peek(path.read_bytes(), "parquet") == ["한글", "x"]
 
 
 # ---- names, and what is refused before anything is read
@@ -597,13 +595,13 @@ def test_a_source_is_the_name_without_known_extensions(name: str, source: str) -
 
 @pytest.mark.parametrize("ending", EXTENSIONS)
 def test_every_known_compression_is_known_everywhere(ending: str) -> None:
-    assert format_of(f"folder/a.b.jsonl{ending.upper()}") == "jsonl"
-    assert format_of(f"a.txt{ending}") == "text"
+    assert format_of(f"folder/a.b.jsonl{ending.upper()}", b"").name == "jsonl"
+    assert format_of(f"a.txt{ending}", b"").name == "text"
     assert expansion(EXTENSIONS[ending]) > expansion("none") == 1
     with pytest.raises(InputError, match=r"x\.parquet.*decompress this file first"):
-        format_of(f"x.parquet{ending}")
+        format_of(f"x.parquet{ending}", b"")
     with pytest.raises(InputError, match=r"unknown kind of file '\(no extension\)'"):
-        format_of(f"x{ending}")
+        format_of(f"x{ending}", b"")
 
 
 def test_a_file_of_unknown_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -675,8 +673,8 @@ def test_a_row_group_said_to_be_a_bomb_costs_no_other(tmp_path: Path, monkeypatc
     with pq.ParquetWriter(path, schema, use_dictionary=False, compression="none") as writer:
         for rows, size in ((10, 100), (2, 60_000), (10, 100)):
             writer.write_table(pa.table({"text": ["x" * size] * rows}, schema))
-    monkeypatch.setattr(read_parquet, "BOMB_BYTES", 100_000)
-    monkeypatch.setattr(read_parquet, "BOMB_RATIO", 0)
+    monkeypatch.setattr(parquet_module, "BOMB_BYTES", 100_000)
+    monkeypatch.setattr(parquet_module, "BOMB_RATIO", 0)
     chunks = read(whole(path, "parquet", columns=Columns("text")))
     assert [row["row"] for row in documents(chunks)] == [*range(1, 11), *range(13, 23)]
     assert rejects(chunks) == [(11, "corrupt")]
@@ -696,8 +694,8 @@ def test_no_chunk_of_a_changed_file_is_given_out(tmp_path: Path, monkeypatch: py
         return raw
 
     monkeypatch.setattr(read_module, "open_unchanged", swapped)
-    with pytest.raises(read_module.InputChangedError):
-        next(read_item(item, Read(), 1 << 12))
+    with pytest.raises(InputChangedError):
+        next(read_item(item, Config(), 1 << 12))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a file whose reads fail")

@@ -1,0 +1,60 @@
+"""Input files to work items, so that one large file keeps all workers busy: parts of it where its format can split it,
+stripes where it must be read from the start."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from malmungchi.schemas.config import Config
+from malmungchi.schemas.work import InputFile, WorkItem
+from malmungchi.transforms.formats import base
+from malmungchi.transforms.formats.source import Source, open_unchanged
+from malmungchi.transforms.io.decompress import expansion
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """The work items of a file, in order. `digest` is the hex sha256 of its bytes; "" if its reader finds it."""
+
+    items: list[WorkItem]
+    digest: str
+
+
+def expected_bytes(file: InputFile) -> int:
+    """The decompressed size of a file, about."""
+    return file.size * max(base.get(file.format).expansion, expansion(file.codec))
+
+
+def cut(file: InputFile, config: Config, chunk_bytes: int, whole_bytes: int = 0) -> Cut:
+    """Cuts a file into work items of about `chunk_bytes` of decompressed input, numbered from 1; one that has at most
+    `whole_bytes`, or less than two chunks, is one item, number 0: chunks of the whole and of a part never share a name.
+
+    Raises InputChangedError if the file is not what was planned.
+    """
+    if file.codec == "none" and expected_bytes(file) > max(2 * chunk_bytes, whole_bytes):
+        with open_unchanged(file) as raw:
+            source = Source(file, raw, config)
+            splits = base.get(file.format).split(source, chunk_bytes)
+            if splits:
+                return Cut([_item(file, number, split) for number, split in enumerate(splits, 1)], source.digest())
+    return Cut([_item(file, 0, base.Split(bytes=file.size * expansion(file.codec)), whole=True)], "")
+
+
+def _item(file: InputFile, number: int, split: base.Split, whole: bool = False) -> WorkItem:
+    name = f"{file.ordinal:08d}-{number:06d}"
+    return WorkItem(name, file, split.start, split.end, split.first_row, split.bytes, whole)
+
+
+def stripes(item: WorkItem, share: int, most: int) -> list[WorkItem]:
+    """The items that read a file side by side of which each must be read from its start: one for each `share` bytes, at
+    most `most`, and at most as many as its format says; any other item by itself.
+
+    Which stripes there are changes no chunk: their limits, numbers and names are those of the file as one item. The
+    first one, which may have a chunk more than the others, comes first for some files only: runners deal items in turn.
+    """
+    count = 1
+    if item.whole:
+        allowed = base.get(item.file.format).stripes.get(item.file.codec, 1)
+        count = max(1, min(-(-item.bytes // max(1, share)), most, allowed))
+    turned = [(number + item.file.ordinal) % count for number in range(count)]
+    return [dataclasses.replace(item, stripe=stripe, stripes=count) for stripe in turned]
