@@ -1,0 +1,1 @@
+../../../malmungchi/_lazy.py
