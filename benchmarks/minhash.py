@@ -21,8 +21,10 @@ import orjson
 import pyarrow as pa
 from datasketch import MinHash
 from malmungchi.transforms.kernels.minhash import band_hashes, content_hashes, permutations, signatures, sketches
-from malmungchi.transforms.kernels.shingles import fold, shingle_sets
+from malmungchi.transforms.kernels.shingles import fold
 from malmungchi.transforms.kernels.utf8 import string_buffers
+
+from benchmarks.exact_pairs import shingle_sets
 
 N = 5
 SAMPLE_BYTES = 300_000  # what datasketch is timed on

@@ -39,11 +39,12 @@ from malmungchi.transforms.io.decompress import BrokenError, open_decompressed
 from malmungchi.transforms.kernels import language as language_kernels
 from malmungchi.transforms.kernels import minhash
 from malmungchi.transforms.kernels.cover import cover
-from malmungchi.transforms.kernels.shingles import fold, shingle_sets
+from malmungchi.transforms.kernels.shingles import fold
 from malmungchi.transforms.kernels.utf8 import string_buffers
 from malmungchi.transforms.text.language import filter_language
 from malmungchi.transforms.text.normalize import normalize, normalize_text
 
+from benchmarks.exact_pairs import shingle_sets
 from tests.support.chunks import chunk_of
 from tests.unit.transforms.kernels import test_cover, test_jsonl, test_shingles
 from tests.unit.transforms.text import test_language

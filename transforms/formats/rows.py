@@ -20,7 +20,7 @@ from malmungchi.transforms.kernels.utf8 import string_buffers
 
 STEP = "read"
 
-# The format of a file (schemas.work.FORMATS), by the extension of its name without that of a compression.
+# The format of a file, by the extension of its name without that of a compression.
 FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",

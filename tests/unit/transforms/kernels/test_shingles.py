@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from malmungchi.transforms.kernels.shingles import BLOCK, fold, fold_table, shingle_sets
+from malmungchi.transforms.kernels.shingles import BLOCK, fold, fold_table
 from malmungchi.transforms.kernels.utf8 import string_buffers
+
+from benchmarks.exact_pairs import shingle_sets
 
 # Where folds are not one to one: sharp s, ligatures, dotted I, final sigma, Cherokee, full width, Hangul, jamo.
 TRICKY = "ßẞﬀﬃİΐΣςſŉǰꭰᏸＡｂ가힣ᄀㅋ㈎①½²٣नमस्ते𐐀𝔸𠀀\U000323af\U000e01ef\u200d \n.—"
