@@ -24,7 +24,7 @@ from malmungchi.schemas.config import Config
 from malmungchi.schemas.exchange import EXACT, STAGED, Layout, band_schema, layout
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.exchange import records
-from malmungchi.transforms.exchange.segments import Segments, read_batches, read_slice, split
+from malmungchi.transforms.exchange.segments import Segments, read_batches, read_slices, split
 
 SAMPLE_MB = 250.0
 DUPLICATES = 0.1
@@ -95,7 +95,7 @@ def _segments(folder: str, channel: str, schema: pa.Schema) -> tuple[float, floa
         record = records.run(folder, f"segments/{channel}-{count}", _scatter(batch, channel, count))
         written = time.process_time()
         for _, part in record.channel(channel):
-            read_slice(part, folder, schema)
+            read_slices([part], folder, schema)
         seconds[count] = np.array([written - start, time.process_time() - written])
     write, read = ((seconds[many] - seconds[few]) / (many - few)).tolist()
     return write, read

@@ -19,7 +19,7 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from malmungchi.transforms.kernels.shingles import fold, shingle_sets
+from malmungchi.transforms.kernels.shingles import BLOCK, distinct, fold, table_size
 from malmungchi.transforms.kernels.utf8 import string_buffers
 
 NGRAM = 5
@@ -121,6 +121,27 @@ def _join(hashes: Any, starts: Any, group: Any, owned: Any, members: Any, first:
                 left[count], right[count], jaccard[count] = e, d, similarity
                 count += 1
     return left[:count], right[:count], jaccard[:count]
+
+
+@numba.njit(cache=True, nogil=True)
+def _shingle_sets(codepoints: Any, starts: Any, n: Any, table: Any, hashes: Any, out_starts: Any) -> Any:
+    block = np.empty(BLOCK, np.uint64)
+    k = np.int64(0)
+    for d in range(starts.size - 1):
+        out_starts[d] = k
+        count, _ = distinct(codepoints, starts[d], starts[d + 1], n, block, table, hashes[k:])
+        k += count
+    out_starts[starts.size - 1] = k
+    return k
+
+
+def shingle_sets(codepoints: np.ndarray, starts: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(hashes uint64, starts int64[docs + 1]): each document's distinct shingle hashes, in order of appearance."""
+    out_starts = np.empty(len(starts), np.int64)
+    hashes = np.empty(len(codepoints), np.uint64)
+    table = np.empty(table_size(int(np.diff(starts).max(initial=1))), np.uint64)
+    size = _shingle_sets(codepoints, starts, n, table, hashes, out_starts)
+    return hashes[:size], out_starts
 
 
 def shingles(columns: Iterable[pa.StringArray], n: int = NGRAM) -> tuple[np.ndarray, np.ndarray]:

@@ -21,8 +21,9 @@ import orjson
 import pyarrow as pa
 from datasketch import MinHash
 
+from benchmarks.exact_pairs import shingle_sets
 from malmungchi.transforms.kernels.minhash import band_hashes, content_hashes, permutations, signatures, sketches
-from malmungchi.transforms.kernels.shingles import fold, shingle_sets
+from malmungchi.transforms.kernels.shingles import fold
 from malmungchi.transforms.kernels.utf8 import string_buffers
 
 N = 5

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import orjson
 
-CODECS = ("none", "gzip", "zstd", "bz2", "xz")
-
 # What a column of the input can mean; `Columns` maps each to a column's name.
 ROLES = ("text", "id", "url", "source", "license", "published_at", "collected_at")
 

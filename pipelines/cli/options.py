@@ -372,9 +372,3 @@ def beam_arguments(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> l
             "(what only a runner's job server knows goes behind a lone --)"
         )
     return checked + passed
-
-
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """(our arguments, Beam's) of a command line. Raises ConfigError as `beam_arguments` does."""
-    args, unknown = parser.parse_known_args(argv)
-    return args, beam_arguments(parser, unknown)

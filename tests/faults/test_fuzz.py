@@ -27,6 +27,7 @@ from datasketch import MinHash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.exact_pairs import shingle_sets
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Fingerprint, Language, Normalize, Read
 from malmungchi.schemas.work import Columns
@@ -38,7 +39,7 @@ from malmungchi.transforms.io.decompress import BrokenError, open_decompressed
 from malmungchi.transforms.kernels import language as language_kernels
 from malmungchi.transforms.kernels import minhash
 from malmungchi.transforms.kernels.cover import cover
-from malmungchi.transforms.kernels.shingles import fold, shingle_sets
+from malmungchi.transforms.kernels.shingles import fold
 from malmungchi.transforms.kernels.utf8 import string_buffers
 from malmungchi.transforms.text.language import filter_language
 from malmungchi.transforms.text.normalize import normalize, normalize_text

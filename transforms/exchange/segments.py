@@ -153,11 +153,6 @@ def _read(part: Slice, staging: str) -> tuple[pa.Buffer, bool]:
     return (_CODEC.decompress(body, size), True) if size else (body, False)
 
 
-def read_slice(part: Slice, staging: str, schema: pa.Schema) -> pa.RecordBatch:
-    """The rows of a segment. Raises DamagedError when the bytes are not those that were written."""
-    return pa.ipc.read_record_batch(_read(part, staging)[0], schema)
-
-
 # Requests to a store that are under way at once: each mostly waits.
 REQUESTS = 16
 
@@ -178,7 +173,10 @@ def _messages(parts: list[Slice], staging: str) -> Iterator[tuple[pa.Buffer, boo
 
 
 def read_batches(parts: Iterable[Slice], staging: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows of segments, one after the other, in the order of `in_order`. Raises DamagedError as `read_slice`."""
+    """The rows of segments, one after the other, in the order of `in_order`.
+
+    Raises DamagedError when the bytes are not those that were written.
+    """
     return (pa.ipc.read_record_batch(message, schema) for message, _ in _messages(in_order(parts), staging))
 
 

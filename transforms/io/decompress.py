@@ -50,7 +50,7 @@ class BrokenError(RuntimeError):
 
 
 def codec_of(name: str, head: bytes) -> str:
-    """The codec (schemas.work.CODECS) of a file by its first bytes (16 or more, if it has them).
+    """The codec of a file, "none" or one of EXTENSIONS, by its first bytes (16 or more, if it has them).
 
     The name only helps where they say nothing: what is called compressed and looks like text is read as it
     is; what does not look like text either is damaged, and keeps its name's codec: that becomes one error.
@@ -209,7 +209,7 @@ class Decompressed:
 
 
 def open_decompressed(raw: BinaryIO, codec: str) -> Decompressed:
-    """A stream of what `raw` holds, by `codec` (one of schemas.work.CODECS).
+    """A stream of what `raw` holds, by `codec` as `codec_of` names it.
 
     A gzip member, bz2 or xz stream or zstd frame may follow another; anything else behind one is an error.
     """

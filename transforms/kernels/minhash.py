@@ -31,13 +31,6 @@ def permutations(num_perm: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(a), np.ascontiguousarray(b)
 
 
-def to_datasketch(signature: np.ndarray, seed: int) -> Any:
-    """The `datasketch.MinHash` of one signature (uint32[num_perm]), to compare, merge or index with that library."""
-    from datasketch import MinHash
-
-    return MinHash(seed=seed, hashvalues=signature, scheme="affine32")
-
-
 @numba.njit(inline="always")
 def _fmix32(h: Any) -> Any:
     h ^= h >> np.uint32(16)

@@ -175,27 +175,6 @@ def table_size(longest: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _shingle_sets(codepoints: Any, starts: Any, n: Any, table: Any, hashes: Any, out_starts: Any) -> Any:
-    block = np.empty(BLOCK, np.uint64)
-    k = np.int64(0)
-    for d in range(starts.size - 1):
-        out_starts[d] = k
-        count, _ = distinct(codepoints, starts[d], starts[d + 1], n, block, table, hashes[k:])
-        k += count
-    out_starts[starts.size - 1] = k
-    return k
-
-
-def shingle_sets(codepoints: np.ndarray, starts: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(hashes uint64, starts int64[docs + 1]): each document's distinct shingle hashes, in order of appearance."""
-    out_starts = np.empty(len(starts), np.int64)
-    hashes = np.empty(len(codepoints), np.uint64)
-    table = np.empty(table_size(int(np.diff(starts).max(initial=1))), np.uint64)
-    size = _shingle_sets(codepoints, starts, n, table, hashes, out_starts)
-    return hashes[:size], out_starts
-
-
-@numba.njit(cache=True, nogil=True)
 def _set_sizes(codepoints: Any, starts: Any, n: Any, table: Any, own: Any, out: Any) -> None:
     block = np.empty(BLOCK, np.uint64)
     for d in range(starts.size - 1):

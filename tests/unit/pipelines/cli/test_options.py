@@ -40,14 +40,21 @@ def a_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(*flags: str) -> tuple[argparse.Namespace, list[str]]:
+    """(our arguments, Beam's) of a build, as the program takes them apart."""
+    parser = a_parser()
+    args, unknown = parser.parse_known_args(["build", *flags])
+    return args, options.beam_arguments(parser, unknown)
+
+
 def config(*flags: str) -> Config:
-    args, beam = options.parse(a_parser(), ["build", *flags])
+    args, beam = parse(*flags)
     assert beam == []
     return options.config_from(args)
 
 
 def beam(*flags: str) -> list[str]:
-    return options.parse(a_parser(), ["build", *flags])[1]
+    return parse(*flags)[1]
 
 
 def a_file(folder: Path, text: str) -> str:
@@ -292,7 +299,7 @@ def test_no_flag_of_ours_hides_one_of_beams() -> None:
 def test_our_options_alone_do_not_import_beam() -> None:
     code = (
         "import argparse, sys; from malmungchi.pipelines.cli import options; p = argparse.ArgumentParser();"
-        "options.add_arguments(p); options.config_from(options.parse(p, ['--workers', '2'])[0]);"
+        "options.add_arguments(p); options.config_from(p.parse_args(['--workers', '2']));"
         "sys.exit('apache_beam' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -17,7 +17,7 @@ from malmungchi.schemas.work import Slice
 from malmungchi.transforms.dedup import exact
 from malmungchi.transforms.dedup.exact import ResolveExact, binary_keys, preference, verdicts
 from malmungchi.transforms.exchange import records
-from malmungchi.transforms.exchange.segments import Segments, read_slice, read_slices
+from malmungchi.transforms.exchange.segments import Segments, read_slices
 from malmungchi.transforms.exchange.stage import exact_rows, nodes
 from tests.support.chunks import documents
 
@@ -97,7 +97,7 @@ def test_groups_without_candidates_are_decided_and_the_others_sent_on(tmp_path: 
     work = ResolveExact(staging, Layout(1, 1, 1, 1), Deduplicate())
     record = records.run(staging, "exact/0", lambda segments: work(0, parts, segments))
     schemas = {"verdicts": VERDICT, "candidates": CANDIDATE, "wanted": WANTED}
-    found = {channel: read_slice(part, staging, schemas[channel]).to_pylist() for channel, _, part in record.slices}
+    found = {channel: read_slices([part], staging, schemas[channel]).to_pylist() for channel, _, part in record.slices}
     assert [(row["ordinal"], row["kept"], row["kept_id"]) for row in found["verdicts"]] == [
         (1, True, "d1"), (0, False, "d1")
     ]  # fmt: skip

@@ -10,6 +10,7 @@ from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.exact_pairs import shingle_sets
 from malmungchi.schemas.chunk import DOCUMENT, REJECT, Chunk, empty
 from malmungchi.schemas.config import Fingerprint
 from malmungchi.transforms.dedup.fingerprint import fields, fingerprint, parts
@@ -20,9 +21,8 @@ from malmungchi.transforms.kernels.minhash import (
     permutations,
     signatures,
     sketches,
-    to_datasketch,
 )
-from malmungchi.transforms.kernels.shingles import BLOCK, shingle_sets
+from malmungchi.transforms.kernels.shingles import BLOCK
 from tests.support.chunks import chunk_of
 from tests.unit.transforms.kernels.test_shingles import codepoints, reference, split
 
@@ -35,6 +35,11 @@ TEXTS = st.lists(
 
 
 @settings(max_examples=50, deadline=None)
+def to_datasketch(signature: np.ndarray, seed: int) -> MinHash:
+    """A signature as people read it with that library."""
+    return MinHash(seed=seed, hashvalues=signature, scheme="affine32")
+
+
 @given(TEXTS, st.integers(1, 8), st.integers(1, 140), st.integers(0, 2**32 - 1))
 def test_signature_is_datasketchs(texts: list[str], n: int, num_perm: int, seed: int) -> None:
     data = codepoints(texts)

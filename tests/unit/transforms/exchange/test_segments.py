@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.exchange import records
-from malmungchi.transforms.exchange.segments import DamagedError, Segments, read_slice, read_slices
+from malmungchi.transforms.exchange.segments import DamagedError, Segments, read_slices
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.kernels import strings
 from malmungchi.transforms.kernels.utf8 import string_buffers
@@ -41,7 +41,7 @@ def test_rows_come_back_by_partition_in_their_order(tmp_path: Path) -> None:
     assert {channel for channel, _, _ in record.slices} == {"numbers", "more"}
     for partition, part in record.channel("numbers"):
         expected = [i for i in range(100) if i % 7 == partition]
-        assert read_slice(part, str(tmp_path), SCHEMA)["n"].to_pylist() == expected
+        assert read_slices([part], str(tmp_path), SCHEMA)["n"].to_pylist() == expected
     parts = [part for _, part in record.channel("numbers")]
     table = read_slices(reversed(parts), str(tmp_path), SCHEMA)
     assert table.equals(read_slices(parts, str(tmp_path), SCHEMA))
@@ -80,12 +80,12 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
     data[part.offset + part.length // 2] ^= 1
     file.write_bytes(data)
     with pytest.raises(DamagedError, match="checksum"):
-        read_slice(part, str(tmp_path), SCHEMA)
+        read_slices([part], str(tmp_path), SCHEMA)
     file.write_bytes(data[: part.offset + 1])
     with pytest.raises(DamagedError, match="gone"):
-        read_slice(part, str(tmp_path), SCHEMA)
+        read_slices([part], str(tmp_path), SCHEMA)
     with pytest.raises(DamagedError, match="gone"):
-        read_slice(Slice("stage/other.arrow", 0, 1, 1, 0), str(tmp_path), SCHEMA)
+        read_slices([Slice("stage/other.arrow", 0, 1, 1, 0)], str(tmp_path), SCHEMA)
 
 
 def test_files_appear_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malmungchi.transforms.kernels.shingles import BLOCK, fold, fold_table, shingle_sets
+from benchmarks.exact_pairs import shingle_sets
+from malmungchi.transforms.kernels.shingles import BLOCK, fold, fold_table
 from malmungchi.transforms.kernels.utf8 import string_buffers
 
 # Where folds are not one to one: sharp s, ligatures, dotted I, final sigma, Cherokee, full width, Hangul, jamo.
