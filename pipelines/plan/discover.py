@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.transforms.io import storage
 
 # (uri, name, information) of an input file, before it is looked into.
 Found = tuple[str, str, dict[str, Any]]
 
 
-class InputError(ValueError):
+class InputError(MalmungchiError):
     """Input that cannot be used; the message names it and says what to do."""
 
 

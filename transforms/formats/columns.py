@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 from malmungchi.schemas.config import Read
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.work import ROLES, Columns
 from malmungchi.transforms.formats.footer import Footer
 from malmungchi.transforms.formats.jsonl import Block
@@ -35,7 +36,7 @@ PASS_BYTES = 1 << 30  # of lines that are too long
 MAX_NAMES = 10_000
 
 
-class ColumnsError(ValueError):
+class ColumnsError(MalmungchiError):
     """No column for the text; says which file, what it has, and what to set."""
 
 

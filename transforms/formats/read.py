@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from malmungchi.schemas.chunk import DOCUMENT, TIMESTAMP, Chunk, empty
 from malmungchi.schemas.config import Read
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.work import InputFile, WorkItem
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.formats.jsonl import read_jsonl
@@ -24,7 +25,7 @@ from malmungchi.transforms.io.storage import open_input, resolve, shown
 _PIECE = 1 << 20
 
 
-class InputChangedError(RuntimeError):
+class InputChangedError(MalmungchiError):
     """An input file is gone, or not what it was when the job was planned."""
 
 
