@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pyarrow as pa
-from malmungchi.schemas.chunk import DOCUMENT, LANGUAGE
+from malmungchi.schemas.document import DOCUMENT, LANGUAGE
 
 CONTENT_HASH = pa.field("content_hash", pa.binary(16), nullable=False)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-from malmungchi.schemas.chunk import DOCUMENT, LANGUAGE, REJECT
+from malmungchi.schemas.document import DOCUMENT, LANGUAGE, REJECT
 from malmungchi.schemas.errors import MalmungchiError
 
 SCHEMA_VERSION = "1"

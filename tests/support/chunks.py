@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-from malmungchi.schemas.chunk import DOCUMENT, REJECT, Chunk, empty
+from malmungchi.schemas.chunk import Chunk
+from malmungchi.schemas.document import DOCUMENT, REJECT, empty
 
 
 def documents(texts: list[str], **columns: list[Any]) -> pa.RecordBatch:

@@ -11,8 +11,8 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from malmungchi.schemas.chunk import concat
 from malmungchi.schemas.config import Deduplicate, Fingerprint
+from malmungchi.schemas.document import concat
 from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout
 from malmungchi.schemas.work import Slice

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
-from malmungchi.schemas.chunk import concat
+from malmungchi.schemas.document import concat
 from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.exchange import Layout
 from malmungchi.schemas.work import Slice

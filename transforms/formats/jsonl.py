@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from malmungchi.schemas.chunk import REJECT, concat
 from malmungchi.schemas.config import Read
+from malmungchi.schemas.document import REJECT, concat
 from malmungchi.schemas.work import ROLES, Columns, WorkItem
 from malmungchi.transforms.formats.rows import Part, Rows, assemble, keep_in_metadata, nulls, parse_dates, rejects_of
 from malmungchi.transforms.io.decompress import BrokenError, Decompressed

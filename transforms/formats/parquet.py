@@ -14,8 +14,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from malmungchi.schemas.chunk import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP, concat, empty
 from malmungchi.schemas.config import Read
+from malmungchi.schemas.document import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP, concat, empty
 from malmungchi.schemas.work import WorkItem
 from malmungchi.transforms.formats import footer
 from malmungchi.transforms.formats.footer import ERRORS, Footer

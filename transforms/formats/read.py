@@ -10,8 +10,9 @@ from typing import Any, BinaryIO, cast
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from malmungchi.schemas.chunk import DOCUMENT, TIMESTAMP, Chunk, empty
+from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Read
+from malmungchi.schemas.document import DOCUMENT, TIMESTAMP, empty
 from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.work import InputFile, WorkItem
 from malmungchi.transforms.exchange import records

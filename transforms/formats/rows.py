@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from malmungchi.schemas.chunk import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP
 from malmungchi.schemas.config import Read
+from malmungchi.schemas.document import DOCUMENT, ROW_BITS, TIMESTAMP, rejects
 from malmungchi.schemas.work import InputFile
 from malmungchi.transforms.io.decompress import EXTENSIONS
 from malmungchi.transforms.kernels import dates
@@ -76,15 +76,18 @@ def reject(file: InputFile, row: int, rule: str, value: str, threshold: str | No
 
 def rejects_of(file: InputFile, found: Sequence[tuple[int, str, str, str | None]]) -> pa.RecordBatch:
     """Rejects for (row, rule, value, threshold)."""
-    source = default_source(file)
-    rejects = [
-        (file.name, row, f"{file.name}:{row}" if row else None, source, STEP, rule, value, threshold)
-        for row, rule, value, threshold in found
-    ]
-    columns = zip(*rejects, strict=True) if rejects else [()] * len(REJECT)
-    return pa.RecordBatch.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, REJECT, strict=True)], schema=REJECT
+    rows = [row for row, *_ in found]
+    places = pa.RecordBatch.from_arrays(
+        [
+            pa.array([file.name] * len(rows), pa.string()),
+            pa.array(rows, pa.int64()),
+            pa.array([f"{file.name}:{row}" if row else None for row in rows], pa.string()),
+            pa.array([default_source(file)] * len(rows), pa.string()),
+        ],
+        names=["file", "row", "id", "source"],
     )
+    rule, value, threshold = (pa.array([reason[n] for reason in found], pa.string()) for n in (1, 2, 3))
+    return rejects(places, np.ones(len(rows), bool), STEP, rule, value, threshold)
 
 
 def default_source(file: InputFile) -> str:
@@ -176,22 +179,13 @@ def assemble(rows: Rows, config: Read) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         ],
         names=DOCUMENT.names,
     )
-    rejects = reject_rows(batch, ~good, rule, value, threshold)
+    rejected = reject_rows(batch, ~good, rule, value, threshold)
     kept = batch if good.all() else batch.filter(pa.array(good))
-    return pa.RecordBatch.from_arrays(kept.columns, schema=DOCUMENT), rejects
+    return pa.RecordBatch.from_arrays(kept.columns, schema=DOCUMENT), rejected
 
 
 def reject_rows(
     batch: pa.RecordBatch, mask: np.ndarray, rule: pa.Array, value: pa.Array, threshold: pa.Array
 ) -> pa.RecordBatch:
     """Rejects for the rows of `batch` where `mask` is true."""
-    picked = pa.array(np.flatnonzero(mask))
-    gone = batch.select(["file", "row", "id", "source"]).take(picked)
-    columns = [
-        *gone.columns,
-        pa.repeat(pa.scalar(STEP), len(picked)),
-        rule.take(picked),
-        value.take(picked),
-        threshold.take(picked),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=REJECT)
+    return rejects(batch, mask, STEP, rule, value, threshold)

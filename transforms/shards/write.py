@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from malmungchi.schemas.chunk import REJECT, concat
 from malmungchi.schemas.config import Shards
+from malmungchi.schemas.document import REJECT, concat
 from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.exchange import STAGED, VERDICT, Layout
 from malmungchi.schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File

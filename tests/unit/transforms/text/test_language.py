@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from malmungchi.schemas.chunk import DOCUMENT, LANGUAGE, REJECT
 from malmungchi.schemas.config import ConfigError, Language
+from malmungchi.schemas.document import DOCUMENT, LANGUAGE, REJECT
 from malmungchi.transforms.kernels import language as kernels
 from malmungchi.transforms.kernels.utf8 import string_array, string_buffers
 from malmungchi.transforms.text.language import classify, filter_language
