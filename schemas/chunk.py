@@ -10,66 +10,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-# A document's ordinal says where it came from: file ordinal in the plan << ROW_BITS | row within the file. Files
-# are numbered in the order of their relative names, so ordinals order documents by (file, row) on every run.
-ROW_BITS = 40
-
-TIMESTAMP = pa.timestamp("s", tz="UTC")
-
-# What a reader yields. `ordinal` is internal and never leaves the staging area.
-DOCUMENT = pa.schema(
-    [
-        pa.field("ordinal", pa.uint64(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("source", pa.string()),
-        pa.field("url", pa.string()),
-        pa.field("license", pa.string()),
-        pa.field("published_at", TIMESTAMP),
-        pa.field("collected_at", TIMESTAMP),
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("metadata", pa.string()),
-    ]
-)
-
-# What the language step adds: the verdict, the evidence, and who decided.
-LANGUAGE = [
-    pa.field("language", pa.string(), nullable=False),
-    pa.field("language_detector", pa.string(), nullable=False),
-    pa.field("language_score", pa.float32()),
-    pa.field("hangul_share", pa.float32(), nullable=False),
-    pa.field("chars", pa.int32(), nullable=False),
-    pa.field("letters", pa.int32(), nullable=False),
-]
-
-# One row for each input row that did not become a document, or was dropped by a filter. `row` counts from 1 (lines
-# of a text file, rows of a Parquet file); 0 means the file as a whole.
-REJECT = pa.schema(
-    [
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("id", pa.string()),
-        pa.field("source", pa.string()),
-        pa.field("step", pa.string(), nullable=False),
-        pa.field("rule", pa.string(), nullable=False),
-        pa.field("value", pa.string()),
-        pa.field("threshold", pa.string()),
-    ]
-)
-
-
-def empty(schema: pa.Schema) -> pa.RecordBatch:
-    """A batch of no rows."""
-    return pa.RecordBatch.from_pylist([], schema=schema)
-
-
-def concat(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
-    """One batch of all rows, in order; an empty one when there is none."""
-    full = [batch for batch in batches if batch.num_rows]
-    if len(full) == 1:
-        return full[0]
-    return pa.concat_batches(full) if full else empty(schema)
+from malmungchi.schemas.document import REJECT, concat, rejects
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,22 +38,11 @@ class Chunk:
         """
         if mask.all():
             return self
-        dropped = np.flatnonzero(~mask)
-        gone = self.rows.select(["file", "row", "id", "source"]).take(pa.array(dropped))
-        rejects = pa.RecordBatch.from_arrays(
-            [
-                *gone.columns,
-                pa.array([step] * len(dropped), pa.string()),
-                rule.take(pa.array(dropped)),
-                value.take(pa.array(dropped)),
-                pa.array([threshold] * len(dropped), pa.string()),
-            ],
-            schema=REJECT,
-        )
+        gone = rejects(self.rows, ~mask, step, rule, value, threshold)
         return dataclasses.replace(
             self,
             rows=self.rows.take(pa.array(np.flatnonzero(mask))),
-            rejects=concat([self.rejects, rejects], REJECT),
+            rejects=concat([self.rejects, gone], REJECT),
         )
 
     def with_columns(self, fields: Sequence[pa.Field], columns: Sequence[pa.Array]) -> Chunk:

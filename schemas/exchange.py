@@ -6,7 +6,7 @@ import dataclasses
 
 import pyarrow as pa
 
-from malmungchi.schemas.chunk import DOCUMENT, LANGUAGE
+from malmungchi.schemas.document import DOCUMENT, LANGUAGE
 
 CONTENT_HASH = pa.field("content_hash", pa.binary(16), nullable=False)
 

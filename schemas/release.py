@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from malmungchi.schemas.chunk import DOCUMENT, LANGUAGE, REJECT
+from malmungchi.schemas.document import DOCUMENT, LANGUAGE, REJECT
+from malmungchi.schemas.errors import MalmungchiError
 
 SCHEMA_VERSION = "1"
 
@@ -53,6 +54,10 @@ FOLDERS = {"data": PUBLISHED, "rejects": REJECTS, "duplicates": LEDGER}
 
 MANIFEST = "manifest.json"
 CARD = "README.md"
+
+
+class ManifestError(MalmungchiError):
+    """A manifest is not one of a version that this program knows. The message says what it lacks, not where it is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,13 +109,13 @@ class Manifest:
 
     @staticmethod
     def from_json(data: bytes) -> Manifest:
-        """Raises ValueError when this is not a manifest of a version that this program knows."""
+        """Raises ManifestError when this is not a manifest of a version that this program knows."""
         try:
             fields = orjson.loads(data)
         except orjson.JSONDecodeError as error:
-            raise ValueError(f"not JSON, or cut short ({error})") from error
+            raise ManifestError(f"not JSON, or cut short ({error})") from error
         if not isinstance(fields, dict) or fields.get("schema_version") != SCHEMA_VERSION:
-            raise ValueError(f"not a manifest of schema version {SCHEMA_VERSION}")
+            raise ManifestError(f"not a manifest of schema version {SCHEMA_VERSION}")
         fields.pop("sha256", None)
         try:
             fields["inputs"] = [Input(**item) for item in fields["inputs"]]
@@ -118,24 +123,24 @@ class Manifest:
             manifest = Manifest(**fields)
             manifest._check()
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a whole manifest ({error})") from error
+            raise ManifestError(f"not a whole manifest ({error})") from error
         return manifest
 
     def _check(self) -> None:
-        """Raises ValueError, KeyError, TypeError or AttributeError unless all that readers rely on is there."""
+        """Raises ManifestError, KeyError, TypeError or AttributeError unless all that readers rely on is there."""
         numbers = [self.counts["input"], self.counts["kept"], *self.counts["rejected"].values()]
         for source in self.sources.values():
             numbers += [source["input"], source["kept"], *source["rejected"].values()]
         numbers += [number for file in self.files for number in (file.rows, file.bytes, file.text_bytes)]
         numbers += [*self.languages.values(), *(file.bytes for file in self.inputs)]
         if not all(type(number) is int and number >= 0 for number in numbers):
-            raise ValueError("not a whole manifest (a count is not a number)")
+            raise ManifestError("not a whole manifest (a count is not a number)")
         for file in self.files:
             folder, _, name = file.path.partition("/")
             if folder not in FOLDERS or "/" in name or not name.endswith(".parquet"):
-                raise ValueError(f"not a manifest of ours (it lists {file.path!r})")
+                raise ManifestError(f"not a manifest of ours (it lists {file.path!r})")
         if missing := {"language", "fingerprint", "deduplicate", "shards"} - self.config.keys():
-            raise ValueError(f"not a whole manifest (settings of {', '.join(sorted(missing))} are missing)")
+            raise ManifestError(f"not a whole manifest (settings of {', '.join(sorted(missing))} are missing)")
 
 
 def _digest(fields: dict[str, Any]) -> str:

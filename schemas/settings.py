@@ -15,8 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
+from malmungchi.schemas.errors import MalmungchiError
 
-class ConfigError(ValueError):
+
+class ConfigError(MalmungchiError):
     """A setting that cannot be used; the message says which, why, and what to write instead.
 
     `setting` is its name, `section` or `section.key`, so that whoever read it can say where it was written.

@@ -6,6 +6,7 @@ import argparse
 import gc
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from malmungchi.pipelines.process import signals, temporary
 from malmungchi.pipelines.process.logs import quiet
 from malmungchi.pipelines.process.memory import loading
 from malmungchi.schemas.config import Config
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.settings import ConfigError
 
 if TYPE_CHECKING:
@@ -169,8 +171,19 @@ def _run(argv: Sequence[str]) -> int:
     return inspect(arguments.release.rstrip("/"), arguments)
 
 
+def _bug(error: Exception) -> int:
+    """Says what nobody had foreseen, without its message; the exit code."""
+    from malmungchi.transforms.io.private import TRACEBACK, without_message
+
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    print(f"malmungchi: this is a bug: {without_message(error)}", file=sys.stderr)
+    return 1
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; the exit code. What a user can mend is said in one line, without a traceback."""
+    """Runs a command; the exit code. What a user can mend is said in one line, without a traceback; anything else is
+    said to be a bug, with its kind and place."""
     quiet()
     try:
         with signals.listening():
@@ -182,9 +195,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os._exit(stopped.code)  # threads of Beam may be in the middle of a task, and an exit would wait for them
     except BrokenPipeError:
         return 141
-    except (ConfigError, ValueError, OSError, RuntimeError) as error:
+    except (MalmungchiError, OSError) as error:
         print(f"malmungchi: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        return _bug(error)
     finally:
         if argv is None:  # this process ends: Python need not go through all that is left first
             gc.freeze()

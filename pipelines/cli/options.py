@@ -220,7 +220,7 @@ def _read(uri: str) -> str:
         raise ConfigError(f"{uri}: there is no such file") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{uri}: not UTF-8 at byte {error.start}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, storage.StorageError) as error:
         raise ConfigError(f"{uri}: {error}") from None
 
 

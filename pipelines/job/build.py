@@ -26,8 +26,9 @@ from malmungchi.pipelines.refine import chunks_of, refine, shares
 from malmungchi.pipelines.release.card import card
 from malmungchi.pipelines.runners import drive, engines
 from malmungchi.schemas.config import Config, known_sections
+from malmungchi.schemas.errors import CountError, MalmungchiError
 from malmungchi.schemas.plan import Plan, changes
-from malmungchi.schemas.release import CARD, FOLDERS, MANIFEST, SCHEMA_VERSION, Manifest
+from malmungchi.schemas.release import CARD, FOLDERS, MANIFEST, SCHEMA_VERSION, Manifest, ManifestError
 from malmungchi.schemas.settings import changed
 from malmungchi.schemas.work import Share
 from malmungchi.transforms.exchange import records
@@ -56,12 +57,8 @@ _LARGEST_PARTITION = (1 << 31) - 1
 _PACKAGES = ("malmungchi", "apache-beam", "pyarrow", "numpy", "numba", "langdetect", "datasketch")
 
 
-class OutputError(RuntimeError):
+class OutputError(MalmungchiError):
     """The output or the staging area cannot be used as it is; the message says what to do."""
-
-
-class CountError(RuntimeError):
-    """input = kept + rejected does not hold: a fault of this program. Nothing has been published."""
 
 
 @dataclasses.dataclass
@@ -124,7 +121,7 @@ class Job:
         if storage.exists(manifest_uri):
             try:
                 manifest = Manifest.from_json(storage.read_bytes(manifest_uri))
-            except ValueError as error:
+            except ManifestError as error:
                 raise OutputError(f"{manifest_uri}: {error}; choose another --output, or remove this one") from error
             if differs := self._differs(manifest):
                 raise OutputError(
@@ -172,7 +169,7 @@ class Job:
             return True
         try:
             before = Plan.from_json(storage.read_bytes(uri))
-        except (ValueError, KeyError, TypeError) as error:
+        except (MalmungchiError, ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{uri} is damaged; use --restart to begin anew") from error
         if before.digest() != self.plan.digest():
             changes = "; ".join(self.plan.differences(before))
@@ -382,7 +379,7 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
     ):
         raise CountError(
             f"input {total} is not kept {kept} + rejected {sum(reasons.values())}, in all or for a source, or the "
-            f"files hold other counts: {dict(rows)}; please report this with the staging area"
+            f"files hold other counts: {dict(rows)}"
         )
     warnings = [
         f"{count} unreadable section(s) in the inputs ({rule}): everything readable was kept, see rejects/"
@@ -486,8 +483,8 @@ def _there(job: Job, done: Manifest | None, restart: bool) -> str:
 def build(job: Job, restart: bool = False, until: str = "publish") -> Manifest | None:
     """Runs a job to its end, or as far as a stage; the manifest, once there is one.
 
-    Raises InputError, OutputError, LockedError, StorageError, StageError, WorkerDiedError, IncompleteError and
-    DamagedError, after each of which the same call goes on with what is finished; and Stopped.
+    Raises InputError, OutputError, LockedError, StorageError, StageError, WorkerDiedError, IncompleteError,
+    CountError and DamagedError, after each of which the same call goes on with what is finished; and Stopped.
     """
     if not job.plan.files:
         raise InputError("no input")

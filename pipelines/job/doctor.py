@@ -34,6 +34,7 @@ from malmungchi.pipelines.process.memory import available
 from malmungchi.pipelines.process.preload import made_up
 from malmungchi.pipelines.runners import drive, engines
 from malmungchi.schemas.config import Config
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.transforms.io import storage
 
 OK, WARNING, PROBLEM = "ok", "warning", "PROBLEM"
@@ -58,7 +59,7 @@ _INPUTS = 3
 _ANSWER_SECONDS = 0.5
 
 
-class DoctorError(RuntimeError):
+class DoctorError(MalmungchiError):
     """A worker cannot do what it was asked; the message holds no text of any document."""
 
 

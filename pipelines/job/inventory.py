@@ -12,6 +12,7 @@ import numpy as np
 
 from malmungchi.pipelines.deduplicate import stages
 from malmungchi.pipelines.refine import tally_task, unfinished, units
+from malmungchi.schemas.errors import CountError, MalmungchiError
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.release import File, Input
 from malmungchi.schemas.work import InputFile
@@ -27,7 +28,7 @@ _BLOCK = 1024
 _NAMED = 5
 
 
-class IncompleteError(RuntimeError):
+class IncompleteError(MalmungchiError):
     """Not all work of a stage is done."""
 
 
@@ -116,7 +117,7 @@ class Deduplicated:
 
 
 def deduplicated(plan: Plan, staging: str, kept: int) -> Deduplicated:
-    """Raises IncompleteError when a partition of an exchange has no finished task, and DamagedError when partitions do
+    """Raises IncompleteError when a partition of an exchange has no finished task, and CountError when partitions do
     not hold the `kept` documents of refine."""
     for stage, count in stages(plan).items():
         missing = {records.partition_task(stage, number) for number in range(count)} - set(
@@ -133,7 +134,7 @@ def deduplicated(plan: Plan, staging: str, kept: int) -> Deduplicated:
         sums.append(np.hstack([np.array(record.counts[channel], np.int64) for channel in ("rows", "verdicts")]))
     documents, bytes_, dropped, dropped_bytes = np.concatenate(sums).T
     if documents.sum() != kept:
-        raise RuntimeError(f"{kept} documents were staged, {documents.sum()} have come to their partitions")
+        raise CountError(f"{kept} documents were staged, {documents.sum()} have come to their partitions")
     return Deduplicated(documents, bytes_, dropped, dropped_bytes)
 
 

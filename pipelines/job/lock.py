@@ -26,6 +26,7 @@ import orjson
 import xxhash
 
 from malmungchi.pipelines.process import identity, signals
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.transforms.io import storage
 
 NAME = "lock.json"
@@ -36,7 +37,7 @@ WATCH_SECONDS = 12.0
 SETTLE_SECONDS = 0.5
 
 
-class LockedError(RuntimeError):
+class LockedError(MalmungchiError):
     """Another job works on this output or staging area."""
 
 

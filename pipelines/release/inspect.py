@@ -11,10 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from malmungchi.schemas.release import FOLDERS, MANIFEST, Manifest
+from malmungchi.schemas.errors import MalmungchiError
+from malmungchi.schemas.release import FOLDERS, MANIFEST, Manifest, ManifestError
 from malmungchi.transforms.io import storage
 
 _EXCERPT = 200
+
+
+class InspectError(MalmungchiError):
+    """What is asked for means nothing, or the release cannot be read."""
 
 
 def _dataset(release: str, manifest: Manifest, folder: str) -> ds.Dataset:
@@ -100,15 +105,26 @@ def _clusters(release: str, manifest: Manifest, limit: int) -> Iterator[str]:
 
 
 def inspect(release: str, arguments: argparse.Namespace) -> int:
-    """Prints what is asked for; 1 when there is no such document or rule. Raises ValueError for `--rule` where it means
-    nothing."""
+    """Prints what is asked for; 1 when there is no such document or rule. Raises InspectError for `--rule` where it
+    means nothing, and for a release that cannot be read."""
+    try:
+        return _inspect(release, arguments)
+    except pa.ArrowException as error:
+        raise InspectError(
+            f"{release}: a file cannot be read ({type(error).__name__}): `malmungchi verify {release}` says which"
+        ) from error
+
+
+def _inspect(release: str, arguments: argparse.Namespace) -> int:
     if arguments.rule and (arguments.id is not None or arguments.duplicates):
-        raise ValueError("--rule chooses among rejects; leave it out, or leave out --id and --duplicates")
+        raise InspectError("--rule chooses among rejects; leave it out, or leave out --id and --duplicates")
     try:
         manifest = Manifest.from_json(storage.read_bytes(storage.join(release, MANIFEST)))
     except FileNotFoundError:
         print(f"{release}: no {MANIFEST}: this is no release, or one that is not finished", file=sys.stderr)
         return 1
+    except ManifestError as error:
+        raise InspectError(f"{release}: {MANIFEST} is {error}; inspect a release of this version") from error
     if arguments.id is not None:
         found = list(explain(release, manifest, arguments.id, arguments.limit))
         if not found:

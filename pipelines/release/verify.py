@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from malmungchi.pipelines.release.card import card
-from malmungchi.schemas.release import CARD, FOLDERS, MANIFEST, File, Manifest, is_untouched
+from malmungchi.schemas.release import CARD, FOLDERS, MANIFEST, File, Manifest, ManifestError, is_untouched
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.kernels import strings
 from malmungchi.transforms.kernels.utf8 import string_buffers
@@ -114,7 +114,7 @@ def problems(release: str) -> Iterator[str]:
     except FileNotFoundError:
         yield f"{MANIFEST}: missing: this is no release, or one that was never finished"
         return
-    except ValueError as error:
+    except ManifestError as error:
         yield f"{MANIFEST}: {error}"
         return
     if not is_untouched(data):

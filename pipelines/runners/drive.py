@@ -11,11 +11,13 @@ import contextlib
 import logging
 import os
 import re
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 import apache_beam as beam
@@ -28,9 +30,10 @@ from apache_beam.runners.runner import PipelineRunner
 
 from malmungchi.pipelines.process import forkserver, signals, worker
 from malmungchi.pipelines.runners import engines
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.transforms.exchange.segments import DamagedError, damaged
 from malmungchi.transforms.io import progress
-from malmungchi.transforms.io.private import PACKAGES, TRACEBACK, unexpected
+from malmungchi.transforms.io.private import TRACEBACK, unexpected
 
 T = TypeVar("T", bound=PipelineOptions)
 
@@ -40,11 +43,11 @@ _LOOK_SECONDS = 5.0
 _IDLE_SHARE = 0.02
 
 
-class WorkerDiedError(RuntimeError):
+class WorkerDiedError(MalmungchiError):
     """A worker process ended before its work did, or does nothing any more."""
 
 
-class StageError(RuntimeError):
+class StageError(MalmungchiError):
     """A stage failed; the message is that of the cause."""
 
 
@@ -143,6 +146,8 @@ def explain(error: Exception) -> DamagedError | StageError:
     return damaged(str(error)) or StageError(_cause(error))
 
 
+# Where our files are, here; elsewhere they are in other places, with the same names below.
+_ROOT = Path(__file__).parents[2]
 _FRAME = re.compile(
     r' +File ".*?(?<!apache_beam/)(?P<file>(?:transforms|pipelines|schemas)/[\w/]+\.py)", line (?P<line>\d+)'
 )
@@ -167,20 +172,30 @@ def _cause(error: BaseException) -> str:
     kind = message = place = ""
     inside = True
     for line in text.splitlines():
-        if frame := _FRAME.match(line):
+        if (frame := _FRAME.match(line)) and (_ROOT / frame["file"]).is_file():
             place = f"{frame['file']}:{frame['line']}"
         # The line after the frames names the error; what follows it may be the rest of a longer message.
         if inside and not line.startswith(" ") and (raised := _RAISED.match(line)):
             kind, message = raised["kind"], raised["message"] or ""
         inside = line.startswith(" ")
     message = _STEP.sub("", message)  # Beam puts it behind the first argument of an error, which may have more
-    if kind.partition(".")[0] in PACKAGES:
+    if _is_ours(kind):
         return message
     known = getattr(builtins, kind, None)
     if isinstance(known, type) and issubclass(known, OSError):
         return f"{message}. What is finished is kept: start the same command again to go on"
     name = kind if isinstance(known, type) or kind.startswith(("pyarrow.", "numpy.")) else "error"
     return unexpected(name, place)
+
+
+def _is_ours(kind: str) -> bool:
+    """Whether an error is ours, of which a traceback tells only the name: the class of that name says it.
+
+    Nothing is imported to find it, since the name may be anybody's.
+    """
+    module, _, name = kind.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    return isinstance(found, type) and issubclass(found, MalmungchiError)
 
 
 class _Stall:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.transforms.io import storage
 
 # What must agree between the launcher and its workers.
@@ -48,11 +49,11 @@ KEPT = "What is finished is kept: start the same command again, on this or anoth
 _ANSWER_SECONDS = 5.0
 
 
-class EngineError(ValueError):
+class EngineError(MalmungchiError):
     """A runner cannot do what it is asked; the message says what to do."""
 
 
-class ClusterError(RuntimeError):
+class ClusterError(MalmungchiError):
     """The cluster is gone, or its workers are. What is finished is kept."""
 
 

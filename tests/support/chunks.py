@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from malmungchi.schemas.chunk import DOCUMENT, REJECT, Chunk, empty
+from malmungchi.schemas.chunk import Chunk
+from malmungchi.schemas.document import DOCUMENT, REJECT, empty
 
 
 def documents(texts: list[str], **columns: list[Any]) -> pa.RecordBatch:

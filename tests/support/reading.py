@@ -6,8 +6,8 @@ import io
 
 import pyarrow as pa
 
-from malmungchi.schemas.chunk import DOCUMENT, empty
 from malmungchi.schemas.config import Config, Read
+from malmungchi.schemas.document import DOCUMENT, empty
 from malmungchi.schemas.work import Columns, InputFile
 from malmungchi.transforms.formats import base
 from malmungchi.transforms.formats.base import Broken, Split

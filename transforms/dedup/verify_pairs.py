@@ -12,8 +12,9 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from malmungchi.schemas.chunk import concat
 from malmungchi.schemas.config import Deduplicate, Fingerprint
+from malmungchi.schemas.document import concat
+from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.dedup.exact import binary_keys, combined, component_group, preference, starts_of, verdicts
@@ -171,7 +172,7 @@ class _Texts:
             self._file.write(data[offsets[0] : offsets[-1]].tobytes())
         if (self._start < 0).any():
             missing = int((self._start < 0).sum())
-            raise RuntimeError(f"{missing} of {len(ordinal)} texts to verify are not in the staging area")
+            raise CountError(f"{missing} of {len(ordinal)} texts to verify are not in the staging area")
 
     def __enter__(self) -> _Texts:
         return self

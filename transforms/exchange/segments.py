@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from malmungchi.schemas.chunk import concat
+from malmungchi.schemas.document import concat
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.exchange import Layout
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.io import storage
@@ -36,7 +37,7 @@ _HEAD_BYTES = 8
 _PARTITION = pa.field("partition of the exchange", pa.int32(), nullable=False)
 
 
-class DamagedError(RuntimeError):
+class DamagedError(MalmungchiError):
     """A staged file is not as it was written. `uri` is its place below the staging area.
 
     Beam tells the launcher what failed as text only; `damaged` finds such files in it.

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from malmungchi.schemas.config import register
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.settings import ConfigError, Section, did_you_mean
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class FormatError(ConfigError):
     """A format that does not exist or cannot be loaded; the message says what to do."""
 
 
-class InputError(ValueError):
+class InputError(MalmungchiError):
     """Input that cannot be used; the message names it and says what to do."""
 
 

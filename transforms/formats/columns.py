@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from malmungchi.schemas.config import Read
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.work import ROLES, Columns
 
 # Names that a role goes by, the most telling first; compared without case, blanks and punctuation.
@@ -24,7 +25,7 @@ GUESSES = {
 }
 
 
-class ColumnsError(ValueError):
+class ColumnsError(MalmungchiError):
     """No column for the text; says which file, what it has, and what to set."""
 
 

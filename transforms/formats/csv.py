@@ -182,7 +182,7 @@ class _Batch:
         import numpy as np
         import pyarrow as pa
 
-        from malmungchi.schemas.chunk import REJECT, concat
+        from malmungchi.schemas.document import REJECT, concat
         from malmungchi.transforms.formats.rows import rejects_of
         from malmungchi.transforms.formats.table import Table
 

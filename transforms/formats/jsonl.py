@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from malmungchi.schemas.chunk import REJECT, concat
 from malmungchi.schemas.config import Read
+from malmungchi.schemas.document import REJECT, concat
 from malmungchi.schemas.work import ROLES, Columns
 from malmungchi.transforms.formats.base import Base, Broken, InputError, Rows, Split
 from malmungchi.transforms.formats.columns import may_have_a_role

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from malmungchi.schemas.chunk import ROW_BITS
+from malmungchi.schemas.document import ROW_BITS
 from malmungchi.transforms.formats import footer
 from malmungchi.transforms.formats.base import Base, Broken, Rows, Split
 from malmungchi.transforms.formats.footer import Footer

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import apache_beam as beam
 import pyarrow as pa
 
-from malmungchi.schemas.chunk import DOCUMENT, REJECT, Chunk, concat
+from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Config
+from malmungchi.schemas.document import DOCUMENT, REJECT, concat
 from malmungchi.schemas.work import WorkItem
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.formats import base

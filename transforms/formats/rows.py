@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from malmungchi.schemas.chunk import DOCUMENT, REJECT, ROW_BITS, TIMESTAMP
+from malmungchi.schemas.document import DOCUMENT, ROW_BITS, TIMESTAMP, rejects
 from malmungchi.schemas.work import InputFile
 from malmungchi.transforms.formats import base
 from malmungchi.transforms.formats.source import Source
@@ -57,15 +57,18 @@ def reject(file: InputFile, row: int, rule: str, value: str, threshold: str | No
 
 def rejects_of(file: InputFile, found: Sequence[tuple[int, str, str, str | None]]) -> pa.RecordBatch:
     """Rejects for (row, rule, value, threshold)."""
-    source = default_source(file)
-    rejects = [
-        (file.name, row, f"{file.name}:{row}" if row else None, source, STEP, rule, value, threshold)
-        for row, rule, value, threshold in found
-    ]
-    columns = zip(*rejects, strict=True) if rejects else [()] * len(REJECT)
-    return pa.RecordBatch.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, REJECT, strict=True)], schema=REJECT
+    rows = [row for row, *_ in found]
+    places = pa.RecordBatch.from_arrays(
+        [
+            pa.array([file.name] * len(rows), pa.string()),
+            pa.array(rows, pa.int64()),
+            pa.array([f"{file.name}:{row}" if row else None for row in rows], pa.string()),
+            pa.array([default_source(file)] * len(rows), pa.string()),
+        ],
+        names=["file", "row", "id", "source"],
     )
+    rule, value, threshold = (pa.array([reason[n] for reason in found], pa.string()) for n in (1, 2, 3))
+    return rejects(places, np.ones(len(rows), bool), STEP, rule, value, threshold)
 
 
 def default_source(file: InputFile) -> str:
@@ -159,10 +162,10 @@ def documents(rows: Fields, source: Source) -> tuple[pa.RecordBatch, pa.RecordBa
         ],
         names=DOCUMENT.names,
     )
-    rejects = reject_rows(batch, ~good, rule, value, threshold)
+    rejected = rejects(batch, ~good, STEP, rule, value, threshold)
     kept = batch if good.all() else batch.filter(pa.array(good))
     kept = pa.RecordBatch.from_arrays(kept.columns, schema=DOCUMENT)
-    return (payloads(kept, config.media_type) if config.media_type else kept), rejects
+    return (payloads(kept, config.media_type) if config.media_type else kept), rejected
 
 
 # What a row has besides, if its text has yet to be made of something: what that is, as far as is known.
@@ -181,19 +184,3 @@ def payloads(rows: pa.RecordBatch, media_type: str, charset: str | None = None) 
     for field, column in zip(PAYLOAD, values, strict=True):
         rows = rows.append_column(field, column)
     return rows
-
-
-def reject_rows(
-    batch: pa.RecordBatch, mask: np.ndarray, rule: pa.Array, value: pa.Array, threshold: pa.Array
-) -> pa.RecordBatch:
-    """Rejects for the rows of `batch` where `mask` is true."""
-    picked = pa.array(np.flatnonzero(mask))
-    gone = batch.select(["file", "row", "id", "source"]).take(picked)
-    columns = [
-        *gone.columns,
-        pa.repeat(pa.scalar(STEP), len(picked)),
-        rule.take(picked),
-        value.take(picked),
-        threshold.take(picked),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=REJECT)

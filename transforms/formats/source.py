@@ -7,6 +7,7 @@ import hashlib
 from typing import Any, BinaryIO, cast
 
 from malmungchi.schemas.config import Config, Read
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.work import InputFile
 from malmungchi.transforms.formats import base
 from malmungchi.transforms.io.decompress import Decompressed, open_decompressed
@@ -16,7 +17,7 @@ _PIECE = 1 << 20
 _TO_DO = "; put it back as it was, or use --restart to read it as it is now"
 
 
-class InputChangedError(RuntimeError):
+class InputChangedError(MalmungchiError):
     """An input file is gone, or not what it was when the job was planned."""
 
 

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from malmungchi.schemas.chunk import DOCUMENT, REJECT, TIMESTAMP, concat, empty
+from malmungchi.schemas.document import DOCUMENT, REJECT, TIMESTAMP, concat, empty
 from malmungchi.transforms.formats.rows import Fields, documents, keep_in_metadata, nulls, parse_dates, reject
 from malmungchi.transforms.formats.source import Source
 from malmungchi.transforms.io.decompress import BrokenError

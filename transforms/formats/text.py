@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from malmungchi.schemas.chunk import DOCUMENT, TIMESTAMP, empty
+from malmungchi.schemas.document import DOCUMENT, TIMESTAMP, empty
 from malmungchi.transforms.formats.base import Base, Broken, Rows, Split
 from malmungchi.transforms.formats.rows import Fields, documents, nulls, payloads, reject
 from malmungchi.transforms.formats.source import Source

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 import zstandard
 
+from malmungchi.schemas.errors import MalmungchiError
+
 # A decoder that is given little input at a time gives little output at a time: the worst zstd input makes
 # 32 KiB of each byte, so 1 KiB is at most 32 MiB. It also keeps the good rows before a corrupt place: what one
 # call decoded is lost when it ends in an error.
@@ -37,7 +39,7 @@ EXTENSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", "
 _ERRORS = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError, ValueError)
 
 
-class BrokenError(RuntimeError):
+class BrokenError(MalmungchiError):
     """A file that breaks off or is damaged. `rule` is "truncated" or "corrupt", `cause` says it in words."""
 
     def __init__(self, rule: str, cause: str) -> None:

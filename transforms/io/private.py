@@ -9,14 +9,15 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from malmungchi.schemas.errors import MalmungchiError
+
 # Set in the environment of a worker or the launcher, it shows all of an error, document text included.
 TRACEBACK = "MALMUNGCHI_TRACEBACK"
 
-# Our own errors say nothing of documents.
-PACKAGES = ("malmungchi",)
+_PACKAGE = __name__.partition(".")[0]
 
 
-class TaskError(RuntimeError):
+class TaskError(MalmungchiError):
     """A task failed as nobody had foreseen."""
 
 
@@ -30,19 +31,25 @@ def unexpected(kind: str, place: str) -> str:
 
 def without_message(error: Exception) -> Exception:
     """The error itself if it is ours, the operating system's or that of an import, else a TaskError with its kind and
-    place."""
+    place. One of ours whose class another package defines becomes a MalmungchiError of the same message."""
     kind = type(error)
-    if kind.__module__.partition(".")[0] in PACKAGES:
-        return error
+    if isinstance(error, MalmungchiError):
+        # The launcher, which is told of it as text, may not know the class of somebody's format or step.
+        return error if _is_inside(kind.__module__) else MalmungchiError(str(error))
     # An import's message is the name of a module. Errors of the system may be others' as well, with addresses in them.
     if isinstance(error, ImportError | OSError) and kind.__module__ == "builtins":
         return error
     place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] in PACKAGES and module != __name__:
-            place = f"{module.removeprefix('malmungchi.').replace('.', '/')}.py:{line}"
+        if _is_inside(module) and module != __name__:
+            place = f"{module.partition('.')[2].replace('.', '/')}.py:{line}"
     return TaskError(unexpected(kind.__name__, place))
+
+
+def _is_inside(module: str) -> bool:
+    """Whether a module is one of this package, which launcher and workers both have."""
+    return module.partition(".")[0] == _PACKAGE
 
 
 class Private:

@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 
 import fsspec
 
+from malmungchi.schemas.errors import MalmungchiError
+
 _PART = re.compile(r"\.[0-9a-f]{32}\.part$")
 
 _CAUSES = {
@@ -32,8 +34,8 @@ _CAUSES = {
 }
 
 
-class StorageError(RuntimeError):
-    """A file cannot be written, or a store not be reached. The message says where, why, and what to do."""
+class StorageError(MalmungchiError):
+    """A file cannot be written, or a store not be reached."""
 
 
 @contextlib.contextmanager
@@ -185,18 +187,18 @@ class _Ranges(io.RawIOBase):
 def resolve(uri: str) -> tuple[Any, str]:
     """(file system, path on it). Credentials come from the environment, never from the address.
 
-    Raises ValueError with what to install when the scheme's package is missing, and for an address with a password.
+    Raises StorageError with what to install when the scheme's package is missing, and for an address with a password.
     """
     scheme, _, rest = uri.partition("://") if "://" in uri else ("file", "", uri)
     if "@" in rest.split("/")[0] and scheme not in ("file", "memory"):
-        raise ValueError(f"{scheme} address holds credentials; put them in the environment instead")
+        raise StorageError(f"{scheme} address holds credentials; put them in the environment instead")
     try:
         kind = fsspec.get_filesystem_class(scheme)
         fs = _filesystem(scheme, tuple(sorted(kind._get_kwargs_from_urls(uri).items())))
     except ImportError as error:
-        raise ValueError(f"{scheme}:// needs a package that is not installed: {error}") from error
+        raise StorageError(f"{scheme}:// needs a package that is not installed: {error}") from error
     except ValueError as error:
-        raise ValueError(f"{uri}: {error}") from error
+        raise StorageError(f"{uri}: {error}") from error
     return fs, fs._strip_protocol(uri)
 
 

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from malmungchi.schemas.chunk import REJECT, concat
 from malmungchi.schemas.config import Shards
+from malmungchi.schemas.document import REJECT, concat
+from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.exchange import STAGED, VERDICT, Layout
 from malmungchi.schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File
 from malmungchi.schemas.work import Slice
@@ -155,7 +156,7 @@ def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
     inside = place < len(said)
     has[inside] = said[place[inside]] == ordinal[inside]
     if has.sum() != len(said):
-        raise RuntimeError(f"{len(said)} verdicts, {has.sum()} of them for rows of this partition")
+        raise CountError(f"{len(said)} verdicts, {has.sum()} of them for rows of this partition")
     verdict = verdicts.take(pa.array(by_ordinal[place[has]]))
     kept = np.ones(len(ordinal), bool)
     kept[has] = verdict["kept"].to_numpy(zero_copy_only=False)

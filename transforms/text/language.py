@@ -10,8 +10,9 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from malmungchi.schemas.chunk import LANGUAGE, Chunk
+from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Language
+from malmungchi.schemas.document import LANGUAGE
 from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.kernels import language as kernels
 from malmungchi.transforms.kernels.utf8 import string_array, string_buffers

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malmungchi.schemas.chunk import LANGUAGE
 from malmungchi.schemas.config import Deduplicate
+from malmungchi.schemas.document import LANGUAGE
 from malmungchi.schemas.exchange import CANDIDATE, EXACT, MEMBER, VERDICT, WANTED, Layout
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.dedup import exact

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.exact_pairs import shingle_sets
-from malmungchi.schemas.chunk import DOCUMENT, REJECT, Chunk, empty
+from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Fingerprint
+from malmungchi.schemas.document import DOCUMENT, REJECT, empty
 from malmungchi.transforms.dedup.fingerprint import fields, fingerprint, parts
 from malmungchi.transforms.kernels.minhash import (
     band_hashes,

@@ -107,9 +107,9 @@ def test_files_appear_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_credentials_in_an_address_are_refused() -> None:
-    with pytest.raises(ValueError, match="environment"):
+    with pytest.raises(storage.StorageError, match="environment"):
         storage.resolve("s3://key:secret@bucket/path")
-    with pytest.raises(ValueError, match="nosuch"):
+    with pytest.raises(storage.StorageError, match="nosuch"):
         storage.resolve("nosuch://bucket/path")
 
 

@@ -29,8 +29,9 @@ from hypothesis import strategies as st
 
 from malmungchi.pipelines.plan import discover
 from malmungchi.pipelines.plan.planner import format_of, make_plan
-from malmungchi.schemas.chunk import DOCUMENT, REJECT, ROW_BITS, Chunk, ChunkCoder
+from malmungchi.schemas.chunk import Chunk, ChunkCoder
 from malmungchi.schemas.config import Config, Read
+from malmungchi.schemas.document import DOCUMENT, REJECT, ROW_BITS
 from malmungchi.schemas.work import Columns, InputFile, WorkItem
 from malmungchi.transforms.formats import footer, table
 from malmungchi.transforms.formats import parquet as parquet_module

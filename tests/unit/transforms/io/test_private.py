@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import traceback
+import types
 from collections.abc import Callable, Iterator
 
 import apache_beam as beam
 import pytest
 
 from malmungchi.pipelines.runners import drive
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.transforms.io.decompress import BrokenError
 from malmungchi.transforms.io.private import TRACEBACK, Private, TaskError
 from malmungchi.transforms.text.language import classify
@@ -121,4 +124,43 @@ def test_in_a_pipeline(caplog: pytest.LogCaptureFixture) -> None:
         drive.run(build)
     assert str(caught.value).startswith("unexpected KeyError at ")
     assert SECRET not in "".join(traceback.format_exception(caught.value)) + caplog.text
-    assert issubclass(TaskError, RuntimeError)
+    assert issubclass(TaskError, MalmungchiError)
+
+
+def foreign(module: str, *bases: type[Exception]) -> type[Exception]:
+    """An exception that somebody else's module calls Boom."""
+    return type("Boom", bases, {"__module__": module})
+
+
+@pytest.mark.parametrize("module", ["transforms.x", "malmungchi.transforms.x", "malmungchi.schemas.errors"])
+def test_an_error_is_ours_by_its_class_and_not_by_the_name_of_its_module(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = foreign(module, ValueError)
+    if module not in sys.modules:
+        there = types.ModuleType(module)
+        there.Boom = kind  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module, there)
+
+    def fail(text: str) -> None:
+        raise kind(text)
+
+    text = said(Private(fail))
+    assert "TaskError: unexpected Boom at" in text
+    assert SECRET not in text
+    # And where nothing stands between the error and Beam, but the text of its traceback.
+    with pytest.raises(drive.StageError, match="unexpected error at") as caught:
+        drive.run(lambda root: root | beam.Create([SECRET]) | beam.Map(fail).with_output_types(str))
+    assert SECRET not in str(caught.value)
+
+
+def test_an_error_that_another_package_derives_from_ours_is_told() -> None:
+    kind = foreign("somebody.formats", BrokenError)
+
+    def fail(text: str) -> None:
+        raise kind("corrupt", "a.xyz, row 3: the cell has no end; mend it")
+
+    with pytest.raises(drive.StageError) as caught:
+        drive.run(lambda root: root | beam.Create([SECRET]) | beam.Map(Private(fail)).with_output_types(str))
+    assert str(caught.value) == "corrupt: a.xyz, row 3: the cell has no end; mend it"
+    assert "MalmungchiError: corrupt: a.xyz" in said(Private(fail))

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malmungchi.schemas.chunk import REJECT
 from malmungchi.schemas.config import Shards
+from malmungchi.schemas.document import REJECT
 from malmungchi.schemas.exchange import STAGED, VERDICT
 from malmungchi.schemas.release import LEDGER, PUBLISHED
 from malmungchi.transforms.exchange import records

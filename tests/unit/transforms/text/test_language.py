@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malmungchi.schemas.chunk import DOCUMENT, LANGUAGE, REJECT
 from malmungchi.schemas.config import Language
+from malmungchi.schemas.document import DOCUMENT, LANGUAGE, REJECT
 from malmungchi.schemas.settings import ConfigError
 from malmungchi.transforms.kernels import language as kernels
 from malmungchi.transforms.kernels.utf8 import string_array, string_buffers
