@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import yaml
-from malmungchi.pipelines.runners import engines
+from malmungchi.pipelines.runners import registry
 from malmungchi.schemas.config import (
     Config,
     ConfigError,
@@ -321,7 +321,7 @@ def beam_arguments(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> l
     for word in checked:
         if (meant := word.partition("=")[0].replace("_", "-")) in ours:
             raise ConfigError(f"{word.partition('=')[0]} is written {meant}")
-    engines.load(checked)
+    registry.load(checked)
     beam, beams = _beam_parser()
     _, rest = beam.parse_known_args(checked)
     if rest:
