@@ -6,8 +6,8 @@ The floor is what nobody can do without: decompress, parse, write Parquet, on on
 same run, since machines and their moods differ. MB are 10^6 bytes of decompressed input.
 
 `not_ours` is the share of the workers' time, start to end, in which no step of ours runs: start-up, exchange (writing
-what is staged), and the engine, which is what is left: Beam, waiting for each other, the launcher. Flags of Beam, such
-as `--runner`, are passed on, so that engines can be compared.
+what is staged), and the runner, which is what is left: Beam, waiting for each other, the launcher. Flags of Beam, such
+as `--runner`, are passed on, so that runners can be compared.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def measure(files: list[str], workers: int, repeat: int, extra: tuple[str, ...] 
     cpu = _median(runs, "cpu") - start_cpu
     lowest = statistics.median(floors)
     ours = {name: statistics.mean(one["seconds"][name] for one in steps) for name in steps[0]["seconds"]}
-    del ours["read past"]  # what stripes cost belongs to the engine
+    del ours["read past"]  # what stripes cost belongs to the runner
     ours_cpu, exchange = sum(ours.values()), ours["stage"]
     return {
         "input_mb": size,
@@ -168,7 +168,7 @@ def measure(files: list[str], workers: int, repeat: int, extra: tuple[str, ...] 
         "not_ours": 1 - (ours_cpu - exchange) / (workers * (wall + start_wall)),
         "of_it_start": start_wall / (wall + start_wall),
         "of_it_exchange": exchange / (workers * (wall + start_wall)),
-        "of_it_engine": (workers * wall - ours_cpu) / (workers * (wall + start_wall)),
+        "of_it_runner": (workers * wall - ours_cpu) / (workers * (wall + start_wall)),
         "launcher_mb": max(run["launcher_mb"] for run in runs),
         "worker_mb": max(run["worker_mb"] for run in runs),
         "runs": runs,

@@ -94,16 +94,16 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config) -> int:
     from malmungchi.pipelines.plan.discover import discover
     from malmungchi.pipelines.process import forkserver
-    from malmungchi.pipelines.runners import engines
+    from malmungchi.pipelines.runners import registry
 
-    beam = engines.complete(beam, config.execution.workers)
+    beam = registry.complete(beam, config.execution.workers)
     config = config.with_inputs(arguments.input)
     if not config.inputs:
         raise ConfigError("no input: say --input URL, or have a list `inputs:` in the settings file")
     found = discover(config.inputs)
     large = sum(each.info["size"] or 0 for each in found) > forkserver.IN_PROCESS_BYTES
     with temporary.used():
-        if engines.is_local(beam) and (config.execution.workers or large) and not arguments.dry_run:
+        if registry.is_local(beam) and (config.execution.workers or large) and not arguments.dry_run:
             forkserver.prepare()  # before all else that takes time
         try:
             return _job(arguments, beam, config, found)
@@ -116,17 +116,17 @@ def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: 
         from malmungchi.pipelines.job.build import Job, build, dry_run
         from malmungchi.pipelines.job.display import Display
         from malmungchi.pipelines.plan.planner import look_into
-        from malmungchi.pipelines.runners import engines
+        from malmungchi.pipelines.runners import registry
 
     display = Display(arguments.quiet)
     job = Job(look_into(found, config), arguments.output.rstrip("/"), beam, display)
     files = [file for each in config.inputs for file in each.files]
     places: dict[str, Sequence[str]] = {"--input": files, "--output": [job.output], "--staging": [job.staging]}
-    engines.check(beam, places, config.execution.shared_paths)
+    registry.check(beam, places, config.execution.shared_paths)
     if arguments.dry_run:
         print(dry_run(job, arguments.restart))
         return 0
-    if not engines.is_local(beam):
+    if not registry.is_local(beam):
         display.elsewhere = job.finished
     until = "publish" if arguments.command == "build" else arguments.command
     manifest = build(job, arguments.restart, until)
@@ -138,9 +138,9 @@ def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: 
 def _doctor(arguments: argparse.Namespace, beam: list[str], config: Config) -> int:
     from malmungchi.pipelines.job.display import Display
     from malmungchi.pipelines.job.doctor import PROBLEM, conclusion, examine
-    from malmungchi.pipelines.runners import engines
+    from malmungchi.pipelines.runners import registry
 
-    beam = engines.complete(beam, config.execution.workers)
+    beam = registry.complete(beam, config.execution.workers)
     findings = examine(beam, config, arguments.input, arguments.output.rstrip("/"), Display())
     print(*findings, conclusion(findings), sep="\n")
     return int(any(finding.level == PROBLEM for finding in findings))

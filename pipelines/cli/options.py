@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from malmungchi.pipelines.runners import engines
+from malmungchi.pipelines.runners import registry
 from malmungchi.schemas.config import Config, Input, from_mapping, sections
 from malmungchi.schemas.settings import ConfigError, bounds, default_of, format_bytes, parse_bytes, settings
 from malmungchi.transforms.formats import base
@@ -357,7 +357,7 @@ def beam_arguments(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> l
     for word in checked:
         if (meant := word.partition("=")[0].replace("_", "-")) in ours:
             raise ConfigError(f"{word.partition('=')[0]} is written {meant}")
-    engines.load(checked)
+    registry.load(checked)
     beam, beams = _beam_parser()
     _, rest = beam.parse_known_args(checked)
     if rest:

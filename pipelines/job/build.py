@@ -24,7 +24,7 @@ from malmungchi.pipelines.process import forkserver, signals, temporary
 from malmungchi.pipelines.publish import publish
 from malmungchi.pipelines.refine import chunks_of, refine, shares
 from malmungchi.pipelines.release.card import card
-from malmungchi.pipelines.runners import drive, engines
+from malmungchi.pipelines.runners import drive, registry
 from malmungchi.schemas.config import Config, known_sections
 from malmungchi.schemas.errors import CountError, MalmungchiError
 from malmungchi.schemas.plan import Plan, changes
@@ -97,7 +97,7 @@ class Job:
     @property
     def shares(self) -> list[Share]:
         """How the reading is dealt out."""
-        local = engines.is_local(self.arguments)
+        local = registry.is_local(self.arguments)
         return shares(self.plan, max(1, self.workers) if local else self.plan.config.execution.workers, local)
 
     @property
@@ -452,7 +452,7 @@ def dry_run(job: Job, restart: bool = False) -> str:
 
 def _memory(job: Job) -> str:
     worker_memory = f"up to about {human(job.plan.worker_bytes)} of memory"
-    if not engines.is_local(job.arguments):
+    if not registry.is_local(job.arguments):
         return f"each worker takes {worker_memory}, the launcher 400 MB"
     if not job.workers:
         return f"small enough for one process, without workers: {worker_memory}"
@@ -511,7 +511,7 @@ def _already(job: Job) -> str:
 
 def _run(job: Job, restart: bool, until: str) -> Manifest | None:
     """Runs a job of which the locks are held."""
-    if job.workers and engines.is_local(job.arguments):
+    if job.workers and registry.is_local(job.arguments):
         forkserver.prepare()
     manifest = job.examine(restart)  # what was seen before may have changed until the locks were held
     if manifest is not None:
@@ -523,7 +523,7 @@ def _run(job: Job, restart: bool, until: str) -> Manifest | None:
         try:
             manifest = job.stages(until)
         except BaseException:
-            if engines.is_local(job.arguments):  # then no worker is alive any more
+            if registry.is_local(job.arguments):  # then no worker is alive any more
                 with contextlib.suppress(OSError):
                     job.sweep()
             raise

@@ -32,7 +32,9 @@ from malmungchi.pipelines.job.display import Display
 from malmungchi.pipelines.plan.planner import human, make_plan
 from malmungchi.pipelines.process.memory import available
 from malmungchi.pipelines.process.preload import made_up
-from malmungchi.pipelines.runners import drive, engines
+from malmungchi.pipelines.runners import drive, registry
+from malmungchi.pipelines.runners.base import RunnerError
+from malmungchi.pipelines.runners.versions import versions
 from malmungchi.schemas.config import Config
 from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.transforms.io import storage
@@ -148,7 +150,7 @@ def _answer(group: tuple[int, Iterable[int]], questions: Questions, count: int) 
             "pid": os.getpid(),
             "begun": begun,
             "ended": time.time(),
-            "versions": engines.versions(),
+            "versions": versions(),
             "package": os.path.dirname(importlib.import_module("malmungchi").__file__ or ""),
             "memory": available(),
             "places": places,
@@ -197,7 +199,7 @@ def diagnose(answers: list[dict[str, Any]], started: float, ended: float) -> lis
 
 
 def _about_versions(answers: list[dict[str, Any]]) -> Iterator[Finding]:
-    ours = engines.versions()
+    ours = versions()
     wrong = False
     for answer in answers:
         for name, theirs in answer["versions"].items():
@@ -363,25 +365,25 @@ def examine(
 ) -> list[Finding]:
     """Looks at everything that a job with these arguments and settings would rest on. What it writes, it removes.
 
-    Raises EngineError when the runner cannot do a job at all, and InputError for inputs that are not there.
+    Raises RunnerError when the runner cannot do a job at all, and InputError for inputs that are not there.
     """
     display = display or Display(quiet=True)
     staging = config.execution.staging or output
     if not staging:
-        if not engines.sees_this_machine(arguments):
-            raise engines.EngineError("say --staging URL: a place that this machine and all workers read and write")
+        if not registry.sees_this_machine(arguments):
+            raise RunnerError("say --staging URL: a place that this machine and all workers read and write")
         staging = tempfile.gettempdir()
-    engines.check(arguments, {"--input": inputs, "--output": [output or staging], "--staging": [staging]},
+    registry.check(arguments, {"--input": inputs, "--output": [output or staging], "--staging": [staging]},
                   config.execution.shared_paths)  # fmt: skip
     word = f"malmungchi-doctor-{uuid.uuid4().hex[:8]}"
     home = storage.join(staging, word)
     places = {"staging": home} if output in ("", staging) else {"staging": home, "output": storage.join(output, word)}
     files = tuple(file.uri for file in make_plan(inputs, config).files[:_INPUTS]) if inputs else ()
     made = [place.rpartition("/")[0] for place in places.values() if not storage.exists(place.rpartition("/")[0])]
-    local = engines.is_local(arguments)
+    local = registry.is_local(arguments)
     workers = config.execution.workers or (os.cpu_count() or 1 if local else 0)
     try:
-        display.say(f"asking workers ({engines.name(arguments)} runner) …")
+        display.say(f"asking workers ({registry.runner_of(arguments).name} runner) …")
         findings = _ask(Questions(home, places, files), arguments, workers)
         if not any(finding.level == PROBLEM for finding in findings):
             display.say("building …")

@@ -19,9 +19,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.transforms.window import FixedWindows
 
-from malmungchi.pipelines.runners import dask_core
-from malmungchi.pipelines.runners.drive import StageError
-from malmungchi.pipelines.runners.engines import ClusterError, EngineError
+from malmungchi.pipelines.runners import dask_cluster, dask_core
+from malmungchi.pipelines.runners.base import ClusterError, RunnerError
+from malmungchi.pipelines.runners.causes import StageError
 from tests.pipeline.test_build import digests, malmungchi, write
 from tests.support import ROOT, corpus
 from tests.support.cluster import Cluster, ended, in_each_stage, launch, records, work
@@ -111,7 +111,7 @@ def test_without_any_worker_left_it_stops_and_goes_on_locally(
         cluster.kill(number)
     start = time.monotonic()
     _, said = job.communicate(timeout=60)
-    assert time.monotonic() - start < dask_core.LONELY_SECONDS + 10
+    assert time.monotonic() - start < dask_cluster.LONELY_SECONDS + 10
     assert job.returncode == 1
     assert "all workers of the Dask cluster are gone" in said
     assert "start the same command again" in said
@@ -142,7 +142,7 @@ def test_a_task_that_ends_its_workers_is_an_error_that_says_what_to_do(elsewhere
         for _ in range(3):
             cluster.add(wait=False)
         options = PipelineOptions([f"--dask_client_address={cluster.address}"])
-        pipeline = beam.Pipeline(runner=dask_core.CoreRunner(), options=options)
+        pipeline = beam.Pipeline(runner=dask_cluster.CoreRunner(), options=options)
         _ = pipeline | beam.Create([1]) | beam.Map(lambda _: __import__("os")._exit(1))
         with pytest.raises(ClusterError, match=r"ended 2 workers, probably for want of memory.*--nthreads 1"):
             pipeline.run()
@@ -163,11 +163,11 @@ def test_a_queue_that_the_scheduler_forgets_is_gone_on_with(cluster: Cluster, mo
         dask_scheduler.stimulus_queue_slots_maybe_opened = seldom
 
     cluster.add()
-    monkeypatch.setattr(dask_core, "_IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(dask_cluster, "_IDLE_SECONDS", 0.5)
     options = PipelineOptions([f"--dask_client_address={cluster.address}", "--dask_npartitions=4"])
-    with dask_core.connected(options) as client:
+    with dask_cluster.connected(options) as client:
         client.run_on_scheduler(forget)
-        pipeline = beam.Pipeline(runner=dask_core.CoreRunner(), options=options)
+        pipeline = beam.Pipeline(runner=dask_cluster.CoreRunner(), options=options)
         _ = pipeline | beam.Create([1, 2, 3, 4]) | beam.Map(lambda number: number)
         done: list[Any] = []
         thread = threading.Thread(target=lambda: done.append(pipeline.run().state), daemon=True)
@@ -215,13 +215,13 @@ def test_a_worker_that_does_not_see_the_files(cluster: Cluster, inputs: Path, tm
 
 
 def test_a_worker_of_another_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    theirs, paths = dask_core.look([str(tmp_path)])
-    monkeypatch.setattr(dask_core, "connected", contextlib.nullcontext)
-    monkeypatch.setattr(dask_core, "ask", lambda *_: {"tcp://one": (theirs, paths)})
-    dask_core.check([], {"--output": [f"file://{tmp_path}/out"]})
-    monkeypatch.setattr(dask_core, "ask", lambda *_: {"tcp://one": ({**theirs, "pyarrow": "1.0"}, paths)})
-    with pytest.raises(EngineError, match=r"worker tcp://one has pyarrow 1\.0, the launcher .*: install the same"):
-        dask_core.check([], {"--output": [str(tmp_path / "out")]})
+    theirs, paths = dask_cluster.look([str(tmp_path)])
+    monkeypatch.setattr(dask_cluster, "connected", contextlib.nullcontext)
+    monkeypatch.setattr(dask_cluster, "ask", lambda *_: {"tcp://one": (theirs, paths)})
+    dask_cluster.check([], [("--output", f"file://{tmp_path}/out")])
+    monkeypatch.setattr(dask_cluster, "ask", lambda *_: {"tcp://one": ({**theirs, "pyarrow": "1.0"}, paths)})
+    with pytest.raises(RunnerError, match=r"worker tcp://one has pyarrow 1\.0, the launcher .*: install the same"):
+        dask_cluster.check([], [("--output", str(tmp_path / "out"))])
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_worker_of_another_version(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     ],
 )
 def test_when_two_machines_see_the_same_folder(found: Any, before: Any, after: Any, same: bool) -> None:
-    assert dask_core._is_the_same(found, before, after) == same
+    assert dask_cluster._is_the_same(found, before, after) == same
 
 
 def test_a_worker_of_another_version_that_comes_later() -> None:
@@ -249,7 +249,7 @@ def test_a_worker_of_another_version_that_comes_later() -> None:
 
 def outcome(build: Callable[[Any], Any]) -> list[Any]:
     """What a pipeline gives out, computed by Dask in this process."""
-    pipeline = beam.Pipeline(runner=dask_core.CoreRunner())
+    pipeline = beam.Pipeline(runner=dask_cluster.CoreRunner())
     build(pipeline)
     bags = dask.compute(*dask_core.translate(pipeline, 4), scheduler="sync")
     return sorted(element for bag in bags for element in bag)
@@ -329,7 +329,7 @@ class Stateful(beam.DoFn):
     ids=["side input", "outputs", "finish_bundle", "state", "windows", "read", "combine"],
 )  # fmt: skip
 def test_what_is_outside_the_core_is_refused(build: Callable[[Any], Any], what: str) -> None:
-    with pytest.raises(EngineError, match="outside the portable core") as refusal:
+    with pytest.raises(RunnerError, match="outside the portable core") as refusal:
         outcome(build)
     assert what in str(refusal.value)
 
@@ -342,6 +342,6 @@ def test_a_value_that_only_other_runners_understand_is_an_error() -> None:
 def test_a_cluster_that_does_not_answer_is_an_error_within_seconds() -> None:
     options = PipelineOptions([f"--dask_client_address=tcp://127.0.0.1:{free_port()}"])
     start = time.monotonic()
-    with pytest.raises(EngineError, match="no Dask scheduler answers"), dask_core.connected(options):
+    with pytest.raises(RunnerError, match="no Dask scheduler answers"), dask_cluster.connected(options):
         pass
     assert time.monotonic() - start < 30

@@ -10,7 +10,7 @@ import yaml
 
 from malmungchi.pipelines.cli import main as cli
 from malmungchi.pipelines.cli import options
-from malmungchi.pipelines.runners import engines
+from malmungchi.pipelines.runners import base, flink, registry
 from tests.clusters.test_packaging import PROJECT
 from tests.support import ROOT
 
@@ -65,40 +65,40 @@ def test_every_container_is_ours_of_this_version_and_not_root(name: str) -> None
 @pytest.mark.parametrize("name", NAMES)
 def test_what_the_launcher_is_told_is_understood_and_possible(name: str) -> None:
     config, beam = launcher(name)
-    given = engines.complete(beam, config.execution.workers)
-    assert not engines.sees_this_machine(given) or name == "dask.yaml"  # its workers are asked
+    given = registry.complete(beam, config.execution.workers)
+    assert not registry.sees_this_machine(given) or name == "dask.yaml"  # its workers are asked
     assert config.execution.staging.startswith("s3://")
 
 
 def test_flinks_slots_workers_and_ports_fit() -> None:
     config, beam = launcher("flink.yaml")
-    given = engines._given(engines.complete(beam, config.execution.workers))
+    given = registry.options(registry.complete(beam, config.execution.workers))
     cluster = manifests("flink.yaml")["FlinkDeployment/malmungchi"]["spec"]
     slots = int(cluster["flinkConfiguration"]["taskmanager.numberOfTaskSlots"])
-    assert slots * cluster["taskManager"]["replicas"] == config.execution.workers == given["parallelism"]
-    assert slots == int(given["sdk_worker_parallelism"])
-    assert cluster["flinkVersion"] == "v" + engines.FLINK.replace(".", "_")
-    assert cluster["image"] == f"flink:{engines.FLINK}"
-    assert given["flink_version"] == engines.FLINK
-    assert given["flink_submit_uber_jar"]
+    assert slots * cluster["taskManager"]["replicas"] == config.execution.workers == given.get("parallelism")
+    assert slots == int(given.get("sdk_worker_parallelism"))
+    assert cluster["flinkVersion"] == "v" + flink.VERSION.replace(".", "_")
+    assert cluster["image"] == f"flink:{flink.VERSION}"
+    assert given.get("flink_version") == flink.VERSION
+    assert given.get("flink_submit_uber_jar")
     (pool,) = [each for each in containers("flink.yaml") if each["name"] == "workers"]
     assert pool["args"] == ["--worker_pool"]
     assert "command" not in pool, "the image's entry point is Beam's boot"
-    assert f"localhost:{pool['ports'][0]['containerPort']}" == engines.SIDE_CAR == given["environment_config"]
-    assert given["flink_master"] == "malmungchi-rest:8081"
+    assert f"localhost:{pool['ports'][0]['containerPort']}" == base.SIDE_CAR == given.get("environment_config")
+    assert given.get("flink_master") == "malmungchi-rest:8081"
 
 
 def test_dasks_addresses_and_partitions_fit() -> None:
     config, beam = launcher("dask.yaml")
-    given = engines._given(engines.complete(beam, config.execution.workers))
+    given = registry.options(registry.complete(beam, config.execution.workers))
     found = manifests("dask.yaml")
     service = found["Service/malmungchi-scheduler"]
     address = f"tcp://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
     (worker,) = [each for each in containers("dask.yaml") if each["name"] == "worker"]
-    assert given["address"] == address == worker["command"][2]
+    assert given.get("address") == address == worker["command"][2]
     assert worker["command"][3:5] == ["--nthreads", "1"]
     assert found["Deployment/malmungchi-worker"]["spec"]["replicas"] == config.execution.workers
-    assert given["npartitions"] == engines.partitions(config.execution.workers)
+    assert given.get("npartitions") == base.partitions(config.execution.workers)
     for deployment in ("scheduler", "worker"):
         spec = found[f"Deployment/malmungchi-{deployment}"]["spec"]
         assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]

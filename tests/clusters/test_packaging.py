@@ -180,9 +180,9 @@ def test_the_compiled_kernels_are_used_and_not_compiled_again(elsewhere: Environ
     assert "saved to" not in said
 
 
-def test_the_images_boot_starts_workers_beside_an_engine(elsewhere: Environment, tmp_path: Path) -> None:
+def test_the_images_boot_starts_workers_beside_a_runner(elsewhere: Environment, tmp_path: Path) -> None:
     """On a host of its own: boot as the first process of its container with a pool, Prism in place of Flink."""
-    boot, engine = find_program("boot"), find_program("prism")
+    boot, runner = find_program("boot"), find_program("prism")
     inputs = write(tmp_path / "in" / "a.jsonl", corpus.rows(300))
     malmungchi("build", "--input", inputs, "--output", tmp_path / "local")
     (program,) = [step for step in instructions() if step.startswith("HEALTHCHECK ")]
@@ -206,7 +206,7 @@ def test_the_images_boot_starts_workers_beside_an_engine(elsewhere: Environment,
             return subprocess.run(inside, env=variables, check=False, capture_output=True).returncode == 0
 
         pool = start("/opt/apache/beam/boot", "--worker_pool", prefix=[*there, *container])
-        prism = start(engine, "-job_port", 8073, "-web_port", 8074, prefix=there)
+        prism = start(runner, "-job_port", 8073, "-web_port", 8074, prefix=there)
         idle = start("sleep", 60, prefix=[*alone, *container])
         silent = start("python", "-c", "import time; time.sleep(60)", "--worker_pool", prefix=[*alone, *container])
         with closing(pool, prism, idle, silent):

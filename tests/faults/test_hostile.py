@@ -28,7 +28,7 @@ from malmungchi.pipelines.cli.main import main
 from malmungchi.pipelines.job.build import Job, build
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.pipelines.release import verify
-from malmungchi.pipelines.runners.drive import StageError
+from malmungchi.pipelines.runners.causes import StageError
 from malmungchi.schemas.config import Config, Execution, Read
 from malmungchi.schemas.release import Manifest
 from malmungchi.transforms.formats.base import InputError

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from malmungchi.pipelines.job import doctor
-from malmungchi.pipelines.runners import engines
+from malmungchi.pipelines.runners.versions import versions
 from malmungchi.schemas.config import Config, Execution
 from malmungchi.transforms.io import storage
 from tests.pipeline.test_build import malmungchi, write
@@ -103,7 +103,7 @@ def test_what_workers_cannot_see_is_refused(tmp_path: Path) -> None:
 
 
 ANSWER = {
-    "host": "a", "pid": 1, "begun": 1000.0, "ended": 1001.0, "versions": engines.versions(), "package": "/x/pipelines",
+    "host": "a", "pid": 1, "begun": 1000.0, "ended": 1001.0, "versions": versions(), "package": "/x/pipelines",
     "memory": 4 << 30, "places": {"staging": {"put": 100e6, "range": 0.01, "broken": []}},
 }  # fmt: skip
 
@@ -126,7 +126,7 @@ def place(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("others", "level", "words", "advice"),
     [
-        ([change(pid=2, versions={**engines.versions(), "pyarrow": "1.0"})], "PROBLEM", "pyarrow 1.0", "same wheel"),
+        ([change(pid=2, versions={**versions(), "pyarrow": "1.0"})], "PROBLEM", "pyarrow 1.0", "same wheel"),
         ([change(pid=2, memory=1 << 30)], "PROBLEM", "memory: a has 1.1 GB for 2", "1 GB"),
         ([change(pid=2, begun=400.0)], "warning", "off by at least 599 s", "NTP"),
         ([change(pid=2, ended=5000.0)], "warning", "off by at least 3998 s", "NTP"),

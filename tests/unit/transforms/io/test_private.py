@@ -12,6 +12,7 @@ import apache_beam as beam
 import pytest
 
 from malmungchi.pipelines.runners import drive
+from malmungchi.pipelines.runners.causes import StageError
 from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.transforms.io.decompress import BrokenError
 from malmungchi.transforms.io.private import TRACEBACK, Private, TaskError
@@ -120,7 +121,7 @@ def test_in_a_pipeline(caplog: pytest.LogCaptureFixture) -> None:
             | beam.Map(Private(quote, "!")).with_output_types(str)
         )
 
-    with pytest.raises(drive.StageError) as caught:
+    with pytest.raises(StageError) as caught:
         drive.run(build)
     assert str(caught.value).startswith("unexpected KeyError at ")
     assert SECRET not in "".join(traceback.format_exception(caught.value)) + caplog.text

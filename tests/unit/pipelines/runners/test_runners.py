@@ -11,8 +11,8 @@ import pytest
 
 from malmungchi.pipelines.cli import main as cli
 from malmungchi.pipelines.job import build, display
-from malmungchi.pipelines.runners import engines
-from malmungchi.pipelines.runners.engines import EngineError
+from malmungchi.pipelines.runners import registry
+from malmungchi.pipelines.runners.base import RunnerError
 from tests.pipeline.test_build import write
 from tests.support import corpus
 from tests.support.elsewhere import free_port, until
@@ -22,13 +22,13 @@ FLINK = ["--runner=FlinkRunner", "--flink_master=host:8081"]
 SPARK = ["--runner=SparkRunner", "--spark_master_url=spark://host:7077"]
 PORTABLE = ["--runner=PortableRunner", "--job_endpoint=host:8099"]
 DATAFLOW = ["--runner=DataflowRunner", "--sdk_container_image=registry/malmungchi:1"]
-is_there = engines._is_there
+is_there = registry._is_there
 
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Dataflow needs is large, and not among the locked packages."""
-    monkeypatch.setattr(engines, "_is_there", lambda module: True)
+    monkeypatch.setattr(registry, "_is_there", lambda module: True)
 
 
 SIDE_CAR = ["--environment_type=EXTERNAL", "--environment_config=localhost:50000"]
@@ -49,13 +49,13 @@ SIDE_CAR = ["--environment_type=EXTERNAL", "--environment_config=localhost:50000
     ],
 )
 def test_runners_have_the_names_that_beam_gives_them(asked: list[str], name: str) -> None:
-    assert engines.name(asked) == name
+    assert registry.runner_of(asked).name == name
 
 
 @pytest.mark.parametrize("asked", ["InteractiveRunner", "flnk", "BundleBasedDirectRunner", "KafkaStreamsRunner"])
 def test_a_runner_that_cannot_do_a_job_is_refused(asked: str) -> None:
-    with pytest.raises(EngineError, match="known: direct, fnapi, dask") as refusal:
-        engines.name(["--runner", asked])
+    with pytest.raises(RunnerError, match="known: direct, fnapi, dask") as refusal:
+        registry.runner_of(["--runner", asked])
     assert ("did you mean 'flink'" in str(refusal.value)) == (asked == "flnk")
 
 
@@ -81,7 +81,7 @@ def test_a_runner_that_cannot_do_a_job_is_refused(asked: str) -> None:
     ],
 )  # fmt: skip
 def test_workers_means_what_matters_to_the_runner(given: list[str], workers: int, added: list[str]) -> None:
-    assert engines.complete(given, workers) == [*given, *added]
+    assert registry.complete(given, workers) == [*given, *added]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_workers_means_what_matters_to_the_runner(given: list[str], workers: int
     ],
 )  # fmt: skip
 def test_what_the_user_has_said_stays(given: list[str]) -> None:
-    assert engines.complete(given, 8) == given
+    assert registry.complete(given, 8) == given
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_what_the_user_has_said_stays(given: list[str]) -> None:
     ],
 )
 def test_what_is_missing_or_has_no_effect_is_refused(given: list[str], words: str) -> None:
-    with pytest.raises(EngineError, match=words):
-        engines.complete(given, 0)
+    with pytest.raises(RunnerError, match=words):
+        registry.complete(given, 0)
 
 
 @pytest.mark.parametrize(
@@ -138,40 +138,40 @@ def test_what_is_missing_or_has_no_effect_is_refused(given: list[str], words: st
     ],
 )  # fmt: skip
 def test_whose_workers_see_this_machine(given: list[str], sees: bool) -> None:
-    assert engines.sees_this_machine(given) == sees
+    assert registry.sees_this_machine(given) == sees
 
 
 def test_a_local_path_is_refused_where_workers_do_not_see_it(tmp_path: Path) -> None:
     given = [*FLINK, *SIDE_CAR]
     for flag in ("--input", "--staging", "--output"):
-        with pytest.raises(EngineError, match=f"{flag} {tmp_path} is a path of this machine") as refusal:
-            engines.check(given, {"--elsewhere": ["s3://bucket/a"], flag: [str(tmp_path)]})
+        with pytest.raises(RunnerError, match=f"{flag} {tmp_path} is a path of this machine") as refusal:
+            registry.check(given, {"--elsewhere": ["s3://bucket/a"], flag: [str(tmp_path)]})
         assert "--execution-shared-paths" in str(refusal.value)
-    engines.check(given, {"--input": [str(tmp_path)]}, shared=True)
-    engines.check(given, {"--input": ["s3://bucket/a"], "--output": ["s3://bucket/b"]})
-    with pytest.raises(EngineError, match="is a path of this machine") as refusal:
-        engines.check(DATAFLOW, {"--input": [str(tmp_path)]}, shared=True)
+    registry.check(given, {"--input": [str(tmp_path)]}, shared=True)
+    registry.check(given, {"--input": ["s3://bucket/a"], "--output": ["s3://bucket/b"]})
+    with pytest.raises(RunnerError, match="is a path of this machine") as refusal:
+        registry.check(DATAFLOW, {"--input": [str(tmp_path)]}, shared=True)
     assert "--execution-shared-paths" not in str(refusal.value)
 
 
 def test_servers_that_do_not_answer_are_found_before_a_job_starts() -> None:
     port = free_port()
     given = ["--runner=PortableRunner", f"--job_endpoint=localhost:{port}"]
-    with pytest.raises(EngineError, match=f"no job server answers at localhost:{port}"):
-        engines.check(given, {})
+    with pytest.raises(RunnerError, match=f"no job server answers at localhost:{port}"):
+        registry.check(given, {})
     given = ["--runner=PrismRunner", "--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"]
-    with pytest.raises(EngineError, match=f"no worker pool answers at localhost:{port}.*--service_port={port}"):
-        engines.check(given, {})
+    with pytest.raises(RunnerError, match=f"no worker pool answers at localhost:{port}.*--service_port={port}"):
+        registry.check(given, {})
 
 
 def test_a_runners_packages_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_is_there", lambda module: module != "distributed")
-    with pytest.raises(EngineError, match=r"module distributed is not installed: pip install 'malmungchi\[dask\]'"):
-        engines.complete(DASK, 0)
+    monkeypatch.setattr(registry, "_is_there", lambda module: module != "distributed")
+    with pytest.raises(RunnerError, match=r"module distributed is not installed: pip install 'malmungchi\[dask\]'"):
+        registry.complete(DASK, 0)
     assert is_there("distributed")
-    monkeypatch.setattr(engines, "_is_there", lambda module: is_there("no_such_package.below"))
-    with pytest.raises(EngineError, match=r"pip install 'malmungchi\[dataflow\]'"):
-        engines.complete(DATAFLOW, 0)
+    monkeypatch.setattr(registry, "_is_there", lambda module: is_there("no_such_package.below"))
+    with pytest.raises(RunnerError, match=r"pip install 'malmungchi\[dataflow\]'"):
+        registry.complete(DATAFLOW, 0)
 
 
 @pytest.mark.parametrize("command", ["build", "refine", "deduplicate", "publish"])
