@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from malmungchi.pipelines.job.build import Job, build
+from malmungchi.pipelines.job.build import build
+from malmungchi.pipelines.job.job import Job
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.schemas.config import Config, from_mapping
 from malmungchi.schemas.exchange import Layout, layout
