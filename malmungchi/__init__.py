@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from malmungchi._lazy import lazy
 
 if TYPE_CHECKING:
-    from malmungchi.pipelines.job.build import Job, build, dry_run
+    from malmungchi.pipelines.job.build import build
+    from malmungchi.pipelines.job.dry_run import dry_run
+    from malmungchi.pipelines.job.job import Job
     from malmungchi.pipelines.plan.planner import make_plan
     from malmungchi.pipelines.release.inspect import inspect
     from malmungchi.pipelines.release.verify import verify
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         Read,
         Shards,
     )
+    from malmungchi.schemas.errors import MalmungchiError
     from malmungchi.schemas.plan import Plan
     from malmungchi.schemas.release import Manifest
     from malmungchi.schemas.settings import ConfigError
@@ -44,6 +47,7 @@ __all__ = [
     "InputFile",
     "Job",
     "Language",
+    "MalmungchiError",
     "Manifest",
     "Normalize",
     "NormalizeText",
@@ -71,8 +75,9 @@ _PLACES = {
     "Fingerprint": "malmungchi.schemas.config",
     "Input": "malmungchi.schemas.config",
     "InputFile": "malmungchi.schemas.work",
-    "Job": "malmungchi.pipelines.job.build",
+    "Job": "malmungchi.pipelines.job.job",
     "Language": "malmungchi.schemas.config",
+    "MalmungchiError": "malmungchi.schemas.errors",
     "Manifest": "malmungchi.schemas.release",
     "Normalize": "malmungchi.schemas.config",
     "NormalizeText": "malmungchi.transforms.text.normalize",
@@ -83,7 +88,7 @@ _PLACES = {
     "StageChunks": "malmungchi.transforms.exchange.stage",
     "WorkItem": "malmungchi.schemas.work",
     "build": "malmungchi.pipelines.job.build",
-    "dry_run": "malmungchi.pipelines.job.build",
+    "dry_run": "malmungchi.pipelines.job.dry_run",
     "inspect": "malmungchi.pipelines.release.inspect",
     "make_plan": "malmungchi.pipelines.plan.planner",
     "verify": "malmungchi.pipelines.release.verify",

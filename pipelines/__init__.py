@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from malmungchi._lazy import lazy
 
 if TYPE_CHECKING:
-    from malmungchi.pipelines.job.build import Job, build, dry_run
+    from malmungchi.pipelines.job.build import build
+    from malmungchi.pipelines.job.dry_run import dry_run
+    from malmungchi.pipelines.job.job import Job
     from malmungchi.pipelines.plan.planner import make_plan
     from malmungchi.pipelines.release.inspect import inspect
     from malmungchi.pipelines.release.verify import verify
@@ -20,9 +22,9 @@ __all__ = [
 ]
 
 _PLACES = {
-    "Job": "malmungchi.pipelines.job.build",
+    "Job": "malmungchi.pipelines.job.job",
     "build": "malmungchi.pipelines.job.build",
-    "dry_run": "malmungchi.pipelines.job.build",
+    "dry_run": "malmungchi.pipelines.job.dry_run",
     "inspect": "malmungchi.pipelines.release.inspect",
     "make_plan": "malmungchi.pipelines.plan.planner",
     "verify": "malmungchi.pipelines.release.verify",

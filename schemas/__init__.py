@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Read,
         Shards,
     )
+    from malmungchi.schemas.errors import MalmungchiError
     from malmungchi.schemas.plan import Plan
     from malmungchi.schemas.release import Manifest
     from malmungchi.schemas.settings import ConfigError
@@ -32,6 +33,7 @@ __all__ = [
     "Input",
     "InputFile",
     "Language",
+    "MalmungchiError",
     "Manifest",
     "Normalize",
     "Plan",
@@ -50,6 +52,7 @@ _PLACES = {
     "Input": "malmungchi.schemas.config",
     "InputFile": "malmungchi.schemas.work",
     "Language": "malmungchi.schemas.config",
+    "MalmungchiError": "malmungchi.schemas.errors",
     "Manifest": "malmungchi.schemas.release",
     "Normalize": "malmungchi.schemas.config",
     "Plan": "malmungchi.schemas.plan",

@@ -113,8 +113,10 @@ def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config)
 
 def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: list[Found]) -> int:
     with loading():
-        from malmungchi.pipelines.job.build import Job, build, dry_run
+        from malmungchi.pipelines.job.build import build
         from malmungchi.pipelines.job.display import Display
+        from malmungchi.pipelines.job.dry_run import dry_run
+        from malmungchi.pipelines.job.job import Job
         from malmungchi.pipelines.plan.planner import look_into
         from malmungchi.pipelines.runners import registry
 

@@ -27,8 +27,9 @@ from typing import Any
 import apache_beam as beam
 import orjson
 
-from malmungchi.pipelines.job.build import Job, build
+from malmungchi.pipelines.job.build import build
 from malmungchi.pipelines.job.display import Display
+from malmungchi.pipelines.job.job import Job
 from malmungchi.pipelines.plan.planner import human, make_plan
 from malmungchi.pipelines.process.memory import available
 from malmungchi.pipelines.process.preload import made_up

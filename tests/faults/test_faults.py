@@ -25,10 +25,12 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from malmungchi.pipelines.job import build as build_module
+from malmungchi.pipelines.job import job as job_module
 from malmungchi.pipelines.job import lock
-from malmungchi.pipelines.job.build import Job, OutputError, build
+from malmungchi.pipelines.job.build import build
+from malmungchi.pipelines.job.job import Job
 from malmungchi.pipelines.job.lock import Lock, LockedError, Owner
+from malmungchi.pipelines.job.output import OutputError
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.pipelines.process import forkserver, worker
 from malmungchi.pipelines.release import verify
@@ -230,7 +232,7 @@ def test_what_is_damaged_again_and_again_ends_the_job(source: Path, tmp_path: Pa
     broken.refine = fail  # type: ignore[method-assign]
     with pytest.raises(DamagedError, match="checksum"):
         build(broken)
-    assert len(calls) == build_module.REPAIRS + 1
+    assert len(calls) == job_module.REPAIRS + 1
 
 
 def test_published_files_that_vanish_before_the_manifest_are_written_again(
@@ -238,7 +240,7 @@ def test_published_files_that_vanish_before_the_manifest_are_written_again(
 ) -> None:
     output = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(build_module, "make_manifest", lambda *_: 1 / 0)
+        patch.setattr(job_module, "make_manifest", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build(job(source, output))
     next((output / "data").iterdir()).unlink()

@@ -25,7 +25,8 @@ import pytest
 import zstandard
 
 from malmungchi.pipelines.cli.main import main
-from malmungchi.pipelines.job.build import Job, build
+from malmungchi.pipelines.job.build import build
+from malmungchi.pipelines.job.job import Job
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.pipelines.release import verify
 from malmungchi.pipelines.runners.causes import StageError

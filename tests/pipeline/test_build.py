@@ -24,10 +24,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from malmungchi.pipelines.job import build as build_module
 from malmungchi.pipelines.job import inventory
+from malmungchi.pipelines.job import job as job_module
+from malmungchi.pipelines.job.build import build
+from malmungchi.pipelines.job.output import OutputError
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.schemas.config import Config
+from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.release import LEDGER, PUBLISHED, REJECTS
 from tests.support import ROOT, corpus
 
@@ -397,10 +400,10 @@ def test_more_than_a_task_can_hold_in_one_partition_is_said(tmp_path: Path, monk
     path = tmp_path / "in.jsonl"
     rows = [{**row, "id": "the same"} for row in corpus.rows(60)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(build_module, "_LARGEST_PARTITION", 10_000)
-    job = build_module.Job(make_plan([str(path)], Config()), str(tmp_path / "out"))
-    with pytest.raises(build_module.OutputError, match=r"most documents have the same id.*read\.id"):
-        build_module.build(job)
+    monkeypatch.setattr(job_module, "_LARGEST_PARTITION", 10_000)
+    job = job_module.Job(make_plan([str(path)], Config()), str(tmp_path / "out"))
+    with pytest.raises(OutputError, match=r"most documents have the same id.*read\.id"):
+        build(job)
 
 
 def test_a_source_that_does_not_add_up_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,7 +419,7 @@ def test_a_source_that_does_not_add_up_is_not_published(tmp_path: Path, monkeypa
         )
 
     monkeypatch.setattr(inventory, "published", moved)
-    job = build_module.Job(make_plan([str(path)], Config()), str(tmp_path / "out"))
-    with pytest.raises(build_module.CountError, match="for a source"):
-        build_module.build(job)
+    job = job_module.Job(make_plan([str(path)], Config()), str(tmp_path / "out"))
+    with pytest.raises(CountError, match="for a source"):
+        build(job)
     assert not (tmp_path / "out" / "manifest.json").exists()

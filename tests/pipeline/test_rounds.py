@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malmungchi.pipelines.job.build import Job, build
+from malmungchi.pipelines.job.build import build
+from malmungchi.pipelines.job.job import Job
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.pipelines.runners import drive
 from malmungchi.schemas.config import from_mapping

@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks.simulate import Cluster, plan_of, report, simulate
 from benchmarks.steps import CHANNELS, CHUNK_STEPS, TAKES
-from malmungchi.pipelines.job.build import Job, build
+from malmungchi.pipelines.job.build import build
+from malmungchi.pipelines.job.job import Job
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.schemas.config import Config, from_mapping
 from malmungchi.schemas.exchange import Layout, layout

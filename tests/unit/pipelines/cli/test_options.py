@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from malmungchi.pipelines.cli import options
 from malmungchi.pipelines.cli.main import main
-from malmungchi.pipelines.job.build import Job, OutputError, dry_run
+from malmungchi.pipelines.job.dry_run import dry_run
+from malmungchi.pipelines.job.job import Job
+from malmungchi.pipelines.job.output import OutputError
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.schemas.config import Config, from_mapping, sections
 from malmungchi.schemas.settings import ConfigError, default_of, format_bytes, parse_bytes, settings

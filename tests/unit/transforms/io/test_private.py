@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import apache_beam as beam
 import pytest
 
-from malmungchi.pipelines.runners import drive
+from malmungchi.pipelines.runners import causes, drive
 from malmungchi.pipelines.runners.causes import StageError
 from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.transforms.io.decompress import BrokenError
@@ -150,7 +150,7 @@ def test_an_error_is_ours_by_its_class_and_not_by_the_name_of_its_module(
     assert "TaskError: unexpected Boom at" in text
     assert SECRET not in text
     # And where nothing stands between the error and Beam, but the text of its traceback.
-    with pytest.raises(drive.StageError, match="unexpected error at") as caught:
+    with pytest.raises(causes.StageError, match="unexpected error at") as caught:
         drive.run(lambda root: root | beam.Create([SECRET]) | beam.Map(fail).with_output_types(str))
     assert SECRET not in str(caught.value)
 
@@ -161,7 +161,7 @@ def test_an_error_that_another_package_derives_from_ours_is_told() -> None:
     def fail(text: str) -> None:
         raise kind("corrupt", "a.xyz, row 3: the cell has no end; mend it")
 
-    with pytest.raises(drive.StageError) as caught:
+    with pytest.raises(causes.StageError) as caught:
         drive.run(lambda root: root | beam.Create([SECRET]) | beam.Map(Private(fail)).with_output_types(str))
     assert str(caught.value) == "corrupt: a.xyz, row 3: the cell has no end; mend it"
     assert "MalmungchiError: corrupt: a.xyz" in said(Private(fail))

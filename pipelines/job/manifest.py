@@ -1,0 +1,81 @@
+"""The manifest of what a job has published, once all its counts have been checked."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from malmungchi.pipelines.job import inventory
+from malmungchi.pipelines.runners.versions import versions
+from malmungchi.schemas.errors import CountError
+from malmungchi.schemas.plan import Plan
+from malmungchi.schemas.release import SCHEMA_VERSION, Manifest
+
+
+def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.Published) -> Manifest:
+    """The manifest of what has been published. Raises CountError unless input = kept + rejected, per source too."""
+    reasons: Counter[str] = Counter()
+    by_source: dict[str, Counter[str]] = defaultdict(Counter)
+    languages: Counter[str] = Counter(refined.languages)
+    broken: Counter[str] = Counter()
+    for (step, rule, language, source), count in refined.rejected.items():
+        reasons[f"{step}.{rule}"] += count
+        by_source[source][f"{step}.{rule}"] += count
+        if step == "language":
+            languages[language] += count
+        if step == "read" and rule in ("truncated", "corrupt"):
+            broken[rule] += count
+    for (rule, source), count in published.dropped.items():
+        reasons[f"deduplicate.{rule}"] += count
+        by_source[source][f"deduplicate.{rule}"] += count
+    kept = sum(published.sources.values())
+    total = refined.kept + sum(refined.rejected.values())
+    rows: Counter[str] = Counter()
+    for file in published.files:
+        rows[file.path.split("/")[0]] += file.rows
+    found = {"data": kept, "rejects": sum(refined.rejected.values()), "duplicates": sum(published.dropped.values())}
+    gone: Counter[str] = Counter()
+    for (_, source), count in published.dropped.items():
+        gone[source] += count
+    whole = Counter(published.sources) + gone == Counter(refined.sources)
+    if (
+        not whole
+        or total != kept + sum(reasons.values())
+        or any(rows[folder] != count for folder, count in found.items())
+    ):
+        raise CountError(
+            f"input {total} is not kept {kept} + rejected {sum(reasons.values())}, in all or for a source, or the "
+            f"files hold other counts: {dict(rows)}"
+        )
+    warnings = [
+        f"{count} unreadable section(s) in the inputs ({rule}): everything readable was kept, see rejects/"
+        for rule, count in sorted(broken.items())
+    ]
+    names = sorted(set(by_source) | set(published.sources))
+    if total and not kept:
+        warnings.append(f"no document was kept of {total:,} read: see rejects/ for the reasons")
+    if strangers := [name for name in plan.config.deduplicate.priority if name not in names]:
+        warnings.append(f"deduplicate.priority names sources that no document has: {', '.join(strangers)}")
+    if published.clashes:
+        warnings.append(
+            f"{published.clashes} document(s) have an id that another one has already: all are kept, and told apart by "
+            "file and row"
+        )
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        config_digest=plan.config.digest(),
+        config=plan.config.content(),
+        versions=versions(),
+        inputs=refined.inputs,
+        files=published.files,
+        counts={"input": total, "kept": kept, "rejected": dict(sorted(reasons.items()))},
+        sources={
+            name: {
+                "input": published.sources.get(name, 0) + sum(by_source[name].values()),
+                "kept": published.sources.get(name, 0),
+                "rejected": dict(sorted(by_source[name].items())),
+            }
+            for name in names
+        },
+        languages=dict(sorted(languages.items(), key=lambda item: (-item[1], item[0]))),
+        warnings=warnings,
+    )
