@@ -18,12 +18,14 @@ import pyarrow as pa
 from benchmarks import enlarge
 from benchmarks.build import TINY, build
 from benchmarks.corpus import decompressed
-from benchmarks.steps import CHANNELS, CHUNK_STEPS, MB, TAKES, at_its_peak, memory, run_steps, side_by_side
+from benchmarks.steps import MB, TAKES, at_its_peak, memory, run_steps, side_by_side
+from malmungchi.pipelines.inline import CHUNK_STEPS
 from malmungchi.pipelines.runners import drive
+from malmungchi.pipelines.stages import CHANNELS, REFINE
 from malmungchi.schemas.config import Config
 from malmungchi.schemas.exchange import EXACT, STAGED, Layout, band_schema, layout
 from malmungchi.schemas.work import Slice
-from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange import records, regroup
 from malmungchi.transforms.exchange.segments import Segments, read_batches, read_slices, split
 
 SAMPLE_MB = 250.0
@@ -169,15 +171,15 @@ def _reference(folder: str, workers: int) -> tuple[float, tuple[float, float]]:
 
 def _grouping(names: list[str], folder: str, how: Layout) -> Callable[[beam.Pipeline], Any]:
     def put(root: beam.Pipeline) -> Any:
-        batches = [records.join_names(names[number::64]) for number in range(64)]
+        batches = [regroup.join_names(names[number::64]) for number in range(64)]
         done = root | beam.Create(batches).with_output_types(str)
-        return done | records.Regroup(folder, ("numbers",), how) | beam.Map(_count, folder).with_output_types(int)
+        return done | regroup.Regroup(folder, ("numbers",), how) | beam.Map(_count, folder).with_output_types(int)
 
     return put
 
 
 def _count(group: tuple[int, Any], folder: str) -> int:
-    count = len(list(records.unpack(group[1])))
+    count = len(list(regroup.unpack_slices(group[1])))
     Path(f"{folder}/peak-{os.getpid()}").write_text(f"{memory('VmHWM')}")
     return count
 
@@ -219,9 +221,7 @@ def _costs(
     segments = {kind: (_mean(fine, "segments", kind, 0), _mean(fine, "segments", kind, 1)) for kind in kinds}
     moved = fine[0]["moved"]
     seconds = {step: _mean(fine, "seconds", step) / size for step in (*CHUNK_STEPS, "read past")}
-    written = sum(
-        moved[channel][2] * segments[kind_of(channel)][0] for channel in ("rows", "exact", "bands", "rejects")
-    )
+    written = sum(moved[channel][2] * segments[kind_of(channel)][0] for channel in REFINE.gives)
     seconds["stage"] -= (written + fine[0]["chunks"] * each) / size
     held = {step: (max(one["memory"][step] for one in fine), 0.0) for step in CHUNK_STEPS}
     for step, channels in TAKES.items():

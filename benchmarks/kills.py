@@ -33,8 +33,8 @@ import psutil
 import pyarrow.dataset as ds
 
 from benchmarks.build import Watch
+from malmungchi.pipelines.stages import TASK_FOLDERS
 from malmungchi.schemas.release import FOLDERS
-from malmungchi.transforms.exchange import records
 from tests.support import corpus
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -267,7 +267,7 @@ def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 def _records(staging: Path) -> dict[str, int]:
     """When the record of each finished task was written."""
     found = {}
-    for stage in records.STAGES:
+    for stage in TASK_FOLDERS:
         for path in staging.glob(f"*/{stage}/**/*.json"):
             with contextlib.suppress(FileNotFoundError):
                 found[path.relative_to(staging).as_posix()] = path.stat().st_mtime_ns

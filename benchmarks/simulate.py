@@ -33,10 +33,11 @@ from benchmarks import enlarge
 from benchmarks.build import build
 from benchmarks.calibrate import DUPLICATES, TEXTUAL, Costs, calibrate, kind_of
 from benchmarks.corpus import CORPUS, decompressed
-from benchmarks.steps import CHUNK_STEPS, MB, TAKES
-from malmungchi.pipelines.deduplicate import stages
+from benchmarks.steps import MB, TAKES
+from malmungchi.pipelines.inline import CHUNK_STEPS
 from malmungchi.pipelines.plan.planner import human, make_plan
-from malmungchi.pipelines.refine import shares, units
+from malmungchi.pipelines.plan.shares import shares
+from malmungchi.pipelines.stages import PUBLISH, REFINE, task_counts, writers
 from malmungchi.schemas.config import Config, Execution
 from malmungchi.schemas.exchange import layout
 from malmungchi.schemas.plan import CHUNK_BYTES, Plan
@@ -45,7 +46,8 @@ from malmungchi.schemas.work import Columns, InputFile
 from malmungchi.transforms.dedup.components import EDGES
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import REQUESTS
-from malmungchi.transforms.formats.cut import cut, stripes
+from malmungchi.transforms.exchange.tally import units
+from malmungchi.transforms.formats.split import cut, stripes
 from malmungchi.transforms.shards.write import pack
 
 SIZES_GB = (10.0, 1_000.0, 10_000.0, 100_000.0)
@@ -147,15 +149,6 @@ def _passes(plan: Plan, cluster: Cluster) -> float:
     return passed / max(1, read)
 
 
-# Who writes a channel, and who reads it.
-_WRITERS = {
-    **dict.fromkeys(("rows", "exact", "bands", "rejects"), ("refine",)),
-    "edges": ("candidates",),
-    "members": ("components",),
-    **dict.fromkeys(("candidates", "wanted"), ("exact",)),
-    "texts": ("texts",),
-    "verdicts": ("exact", "verified"),
-}
 # A batch that is split is held once as it was read and once in one piece; text is also decompressed.
 _SPLIT_COPIES = 2
 _TEXT_EXPANSION = 3
@@ -184,14 +177,14 @@ class _Simulation:
         stored, rows = costs.stored[channel] * self.mb, costs.rows[channel] * self.mb
         strides, parts = how.strides(channel), how.parts(channel)
         write = costs.segments[kind_of(channel)][0]
-        sources = [self.steps[name] for name in _WRITERS[channel] if name in self.steps]
+        sources = [self.steps[name] for name in writers(channel) if name in self.steps]
         segments = 0.0
         for source in sources:
             found = source.tasks * _groups(rows / len(sources) / source.tasks, math.ceil(parts / strides[0]))
             source.seconds += found * write
             source.written += stored / len(sources)
             segments += found
-        writers = sum(source.tasks for source in sources)
+        wrote = sum(source.tasks for source in sources)
         for number, (wide, narrow) in enumerate(itertools.pairwise(strides), 1):
             groups = math.ceil(parts / wide)
             tasks = groups * math.ceil(max(1.0, stored * MB / groups / how.bunch_bytes))
@@ -201,13 +194,13 @@ class _Simulation:
             split.memory += (
                 _SPLIT_COPIES * min(stored / groups, how.bunch_bytes / MB) * (_TEXT_EXPANSION if textual else 1)
             )
-            self._reads(split, channel, segments, stored, writers)
+            self._reads(split, channel, segments, stored, wrote)
             split.references += tasks
             split.written = stored
             segments = tasks * _groups(rows / tasks, min(wide // narrow, math.ceil(parts / narrow)))
             split.seconds += segments * write
-            writers = tasks
-        self.segments[channel], self.writers[channel] = segments, writers
+            wrote = tasks
+        self.segments[channel], self.writers[channel] = segments, wrote
         for source in sources:
             self.entries[source.name] += segments / len(sources)
 
@@ -232,11 +225,11 @@ class _Simulation:
         refine.reads, refine.read = refine.reads + pieces, refine.read + passes * stored
         refine.waits += pieces * self.cluster.request_wait if self.cluster.store else 0.0
         refine.memory += max(costs.memory[name][0] for name in CHUNK_STEPS) * chunk / CHUNK_BYTES
-        for channel in ("rows", "exact", "bands", "rejects"):
+        for channel in REFINE.gives:
             self.exchange(channel)
         shares = [int(costs.kept * mb * MB / how.partitions)] * how.partitions
         shards = len(pack(shares, [1] * how.partitions, plan.config.shards))
-        counts = {**stages(plan), "publish": shards, "rejects": how.reject_partitions}
+        counts = {**task_counts(plan), "publish": shards, "rejects": how.reject_partitions}
         for name, tasks in counts.items():
             taken = [costs.stored[channel] * mb for channel in TAKES[name]]
             held = sum(taken) / max(tasks, how.partitions if name == "publish" else 1)
@@ -247,11 +240,11 @@ class _Simulation:
                 if channel not in self.segments:
                     self.exchange(channel)
                 self._reads(made, channel, self.segments[channel], stored, self.writers[channel])
-                made.seconds += sum(self.entries[writer] for writer in _WRITERS[channel]) * costs.entry
+                made.seconds += sum(self.entries[writer] for writer in writers(channel)) * costs.entry
         self.steps["publish"].written = costs.kept * mb / 3
         tallies = self.step("tallies", len(units(plan.files)) - 1 + math.ceil(how.partitions / how.fan_out), 0.0, 0.0)
         tallies.reads = items + 2 * (self.writers["rows"] + self.writers["verdicts"])
-        brought = ("refine", "exact", "verified")
+        brought = writers(*PUBLISH.needs)
         tallies.seconds += (self.entries["refine"] + 2 * sum(self.entries[name] for name in brought)) * costs.entry
         return [self._with_surroundings(step) for step in self.steps.values()]
 

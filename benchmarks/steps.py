@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import functools
 import glob
 import tempfile
 import time
@@ -22,42 +21,21 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.corpus import CORPUS, decompressed
+from malmungchi.pipelines.inline import Inline
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.pipelines.process import forkserver
 from malmungchi.pipelines.process.memory import keep_heap
-from malmungchi.schemas.chunk import Chunk
-from malmungchi.schemas.config import Config
+from malmungchi.pipelines.stages import CHANNELS, PUBLISH, REFINE, TABLE
+from malmungchi.schemas.config import Config, Execution
 from malmungchi.schemas.exchange import Layout
 from malmungchi.schemas.plan import CHUNK_BYTES
-from malmungchi.schemas.work import Slice
-from malmungchi.transforms.dedup.candidates import FindForest, JoinForests
-from malmungchi.transforms.dedup.exact import ResolveExact
-from malmungchi.transforms.dedup.fingerprint import fingerprint
-from malmungchi.transforms.dedup.verify_pairs import GatherWanted, VerifyComponents
 from malmungchi.transforms.exchange import records
-from malmungchi.transforms.exchange.segments import Segments
-from malmungchi.transforms.exchange.stage import stage
 from malmungchi.transforms.formats.read import read_item
-from malmungchi.transforms.formats.split import cut
-from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard
-from malmungchi.transforms.text.language import filter_language
-from malmungchi.transforms.text.normalize import normalize
 
 MB = 1e6
 
-CHUNK_STEPS = ("cut", "read", "normalize", "language", "fingerprint", "stage")
-CHANNELS = ("rows", "exact", "bands", "rejects", "edges", "members", "candidates", "wanted", "texts", "verdicts")
-
-# By step, what it takes in: a channel's bytes as they are stored. Steps of a chunk take in what is read.
-TAKES = {
-    "candidates": ("bands",),
-    "components": ("edges",),
-    "exact": ("exact", "members"),
-    "texts": ("rows", "wanted"),
-    "verified": ("texts", "candidates"),
-    "publish": ("rows", "verdicts"),
-    "rejects": ("rejects",),
-}
+# By stage, what it takes in: a channel's bytes as they are stored. Steps of a chunk take in what is read.
+TAKES = {stage.name: stage.needs for stage in TABLE if stage is not REFINE}
 
 
 class Clock:
@@ -100,36 +78,20 @@ class Steps:
 
     def run(self) -> dict[str, Any]:
         """Seconds, memory and tasks by step, and [MB, rows, segments] by channel."""
-        config, folder, clock = Config(), self.folder, self.clock
-        plan = make_plan(self.files, config)
-        how = self.how or plan.layout
-        self.tasks: dict[str, int] = {}
-        with clock("cut"):
-            made = [cut(file, config, CHUNK_BYTES) for file in plan.files]
-        chunks = [name for one in made for item in one.items for name in self._chunks(item, how, config)]
-        for one in made:  # a stripe, beside the chunks that it makes
+        folder, clock = self.folder, self.clock
+        plan = make_plan(self.files, Config(execution=Execution(chunk_bytes=CHUNK_BYTES)))
+        job = Inline(dataclasses.replace(plan, layout=self.how or plan.layout), folder, clock)
+        done = job.run()
+        for item in job.items:  # a stripe, beside the chunks that it makes
             with clock("read past"):
-                for item in one.items:
-                    for _ in read_item(item, config, CHUNK_BYTES, lambda number: True):
-                        pass
-        print_, deduplicate = config.fingerprint, config.deduplicate
-        edges = self._stage(chunks, "candidates", FindForest(folder, print_, deduplicate))
-        members = self._stage(edges, "components", JoinForests(folder, how))
-        exact = self._stage(chunks + members, "exact", ResolveExact(folder, how, deduplicate))
-        texts = self._stage(chunks + exact, "texts", GatherWanted(folder, how), needs="wanted")
-        verify = VerifyComponents(folder, how, print_, deduplicate)
-        verified = self._stage(exact + texts, "verified", verify, needs="candidates")
-        everything = chunks + edges + members + exact + texts + verified
-        found = [(name, *found) for name in everything for found in records.slices(name, folder, CHANNELS)]
-        parts = [(partition, said) for _, partition, said in found if said[0] in TAKES["publish"]]
-        with clock("publish"):
-            WriteShard(folder, folder, config.shards, "")(Shard(0, 1, tuple(range(how.partitions))), parts)
-        with clock("rejects"):
-            WriteRejects(folder, folder, config.shards, "", 1)(0, [p for _, _, (c, p) in found if c == "rejects"])
-        self.tasks |= {"publish": how.partitions, "rejects": 1}
+                for _ in read_item(item, plan.config, CHUNK_BYTES, lambda number: True):
+                    pass
+        everything = [name for names in done.values() for name in names]
+        found = [said for name in everything for _, said in records.slices(name, folder, CHANNELS)]
+        tasks = {name: len(names) for name, names in done.items() if name != REFINE.name}
         moved = {channel: [0.0, 0.0, 0.0] for channel in CHANNELS}
         sizes = {"rows": 0, "verdicts": 0}
-        for _, _, (channel, part) in found:
+        for channel, part in found:
             moved[channel] = [a + b for a, b in zip(moved[channel], (part.length / MB, part.rows, 1), strict=True)]
         for name in everything:
             for channel, _, _, size in records.need(folder, name).counts.get("sizes", []):
@@ -137,49 +99,12 @@ class Steps:
         return {
             "seconds": dict(clock.seconds),
             "memory": dict(clock.memory),
-            "tasks": self.tasks,
+            "tasks": {**tasks, PUBLISH.name: job.plan.layout.partitions, "rejects": 1},
             "moved": moved,
-            "chunks": len(chunks),
+            "chunks": len(done[REFINE.name]),
             "staged": sizes["rows"] / MB,
             "kept": (sizes["rows"] - sizes["verdicts"]) / MB,
         }
-
-    def _chunks(self, item: Any, how: Layout, config: Config) -> Iterator[str]:
-        source = read_item(item, config, CHUNK_BYTES)
-        while True:
-            with self.clock("read"):
-                chunk = next(source, None)
-            if chunk is None:
-                return
-            with self.clock("normalize"):
-                chunk = normalize(chunk, config.normalize)
-            with self.clock("language"):
-                chunk = filter_language(chunk, config.language)
-            with self.clock("fingerprint"):
-                done = fingerprint(chunk, config.fingerprint)
-            name = records.chunk_task(done.item, done.sequence)
-            with self.clock("stage"):
-                records.run(self.folder, name, functools.partial(self._staged, done, how, config))
-            yield name
-
-    def _staged(self, chunk: Chunk, how: Layout, config: Config, segments: Segments) -> dict[str, Any]:
-        return stage(chunk, segments, how, config.fingerprint, config.deduplicate)
-
-    def _stage(self, names: list[str], step: str, work: records.Work, needs: str = "") -> list[str]:
-        """What `RunTasks` does, one partition after the other."""
-        groups: dict[int, dict[str, list[Slice]]] = defaultdict(lambda: defaultdict(list))
-        for name in names:
-            for partition, (channel, part) in records.slices(name, self.folder, TAKES[step]):
-                groups[partition][channel].append(part)
-        done = []
-        for partition, parts in sorted(groups.items()):
-            if (needs or TAKES[step][0]) in parts:
-                name = records.partition_task(step, partition)
-                with self.clock(step):
-                    records.run(self.folder, name, lambda s, p=partition, m=parts: work(p, m, s))  # type: ignore[misc]
-                done.append(name)
-        self.tasks[step] = len(done)
-        return done
 
 
 def run_steps(files: list[str], tiny: str, how: Layout | None, folder: str) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import apache_beam as beam
 
-from malmungchi.pipelines.deduplicate import stages
-from malmungchi.pipelines.refine import Chunks
+from malmungchi.pipelines.deduplicate import needed
+from malmungchi.pipelines.stages import PUBLISH, REFINE, REJECTS, task_counts, writers
 from malmungchi.schemas.plan import Plan
-from malmungchi.transforms.exchange.records import PartitionTasks
-from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteRejectShards, WriteShard, WriteShards
+from malmungchi.transforms.exchange.regroup import PartitionTasks
+from malmungchi.transforms.exchange.tally import Chunks
+from malmungchi.transforms.shards.write import Shard, WriteRejectShards, WriteShards
 
 
 def publish(
@@ -23,15 +25,13 @@ def publish(
     reject_partitions: list[int],
 ) -> Any:
     """Puts the publish stage into a pipeline; `tallies` names those of refine."""
-    config, layout, digest = plan.config.shards, plan.layout, plan.config.digest()
+    done = {REFINE.name: root | "Chunks" >> Chunks(tallies, staging)}
+    for name, count in task_counts(plan).items():
+        if name in writers(*PUBLISH.needs):
+            done[name] = root | f"Tasks of {name}" >> PartitionTasks(name, count)
+    write = PUBLISH.work(plan, staging, output)
+    written = needed(PUBLISH, done) | "WriteShards" >> WriteShards(tuple(shards), write, plan.layout)
     places = {partition: index for index, partition in enumerate(reject_partitions)}
-    staged = root | "Chunks" >> Chunks(tallies, staging)
-    judges = [(stage, count) for stage, count in stages(plan).items() if stage in ("exact", "verified")]
-    judged = [root | f"Tasks of {stage}" >> PartitionTasks(stage, count) for stage, count in judges]
-    done = (staged, *judged) | "WithVerdicts" >> beam.Flatten()
-    write = WriteShards(tuple(shards), WriteShard(staging, output, config, digest), layout)
-    written = done | "WriteShards" >> write
-    rejected = staged | "WriteRejects" >> WriteRejectShards(
-        places, WriteRejects(staging, output, config, digest, len(places)), layout
-    )
+    write = dataclasses.replace(REJECTS.work(plan, staging, output), of=len(places))
+    rejected = needed(REJECTS, done) | "WriteRejects" >> WriteRejectShards(places, write, plan.layout)
     return (written, rejected) | "Written" >> beam.Flatten()

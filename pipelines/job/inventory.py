@@ -10,14 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from malmungchi.pipelines.deduplicate import stages
-from malmungchi.pipelines.refine import tally_task, unfinished, units
+from malmungchi.pipelines.stages import task_counts
 from malmungchi.schemas.errors import CountError, MalmungchiError
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.release import File, Input
 from malmungchi.schemas.work import InputFile
 from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.items import unfinished
 from malmungchi.transforms.exchange.segments import REQUESTS
+from malmungchi.transforms.exchange.tally import units
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.shards.write import Shard, rejects_task, shard_task
 
@@ -64,7 +65,7 @@ def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
     """Raises IncompleteError when a file is not cut, or a work item not staged. It names some of what is missing, which
     takes a look at each file's records, if `name` is set."""
     starts = units(plan.files)
-    tallies = [tally_task(unit) for unit in range(len(starts) - 1)]
+    tallies = [records.tally_task(unit) for unit in range(len(starts) - 1)]
     missing: list[str] = []
     inputs: list[Input] = []
     chunks = rows = kept = 0
@@ -119,7 +120,7 @@ class Deduplicated:
 def deduplicated(plan: Plan, staging: str, kept: int) -> Deduplicated:
     """Raises IncompleteError when a partition of an exchange has no finished task, and CountError when partitions do
     not hold the `kept` documents of refine."""
-    for stage, count in stages(plan).items():
+    for stage, count in task_counts(plan).items():
         missing = {records.partition_task(stage, number) for number in range(count)} - set(
             records.tasks(staging, stage)
         )

@@ -11,22 +11,25 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from malmungchi.pipelines.deduplicate import deduplicate, stages
+from malmungchi.pipelines.deduplicate import deduplicate
 from malmungchi.pipelines.job import inventory
 from malmungchi.pipelines.job.display import Display
 from malmungchi.pipelines.job.manifest import make_manifest
 from malmungchi.pipelines.job.output import Output, OutputError
 from malmungchi.pipelines.plan.planner import human
+from malmungchi.pipelines.plan.shares import shares
 from malmungchi.pipelines.process import forkserver
 from malmungchi.pipelines.publish import publish
-from malmungchi.pipelines.refine import chunks_of, refine, shares
+from malmungchi.pipelines.refine import refine
 from malmungchi.pipelines.release.card import card
 from malmungchi.pipelines.runners import drive, registry
+from malmungchi.pipelines.stages import TASK_FOLDERS, task_counts
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.release import CARD, MANIFEST, Manifest
 from malmungchi.schemas.work import Share
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import DamagedError
+from malmungchi.transforms.exchange.tally import chunks_of
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.shards.write import Shard, pack
 
@@ -114,7 +117,7 @@ class Job:
         """Runs deduplicate and checks what it left."""
         return self._stage(
             "deduplicate",
-            sum(stages(self.plan).values()),
+            sum(task_counts(self.plan).values()),
             lambda over: inventory.deduplicated(self.plan, self.work, refined.kept),
             lambda root: deduplicate(root, self.plan, self.work, refined.tallies),
         )
@@ -176,11 +179,11 @@ class Job:
 
     def _tasks(self) -> set[str]:
         """Names of all finished tasks."""
-        return {name for stage in records.STAGES for name in records.tasks(self.work, stage)}
+        return {name for stage in TASK_FOLDERS for name in records.tasks(self.work, stage)}
 
     def finished(self) -> str:
         """In words, what is finished at this moment."""
-        counts = {stage: len(records.tasks(self.work, stage)) for stage in records.STAGES}
+        counts = {stage: len(records.tasks(self.work, stage)) for stage in TASK_FOLDERS}
         return ", ".join(f"{stage} {count}" for stage, count in counts.items() if count) or "none"
 
     def _words(self, refined: inventory.Refined) -> str:

@@ -8,29 +8,13 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 
+from malmungchi.pipelines.inline import Inline
 from malmungchi.pipelines.plan.planner import make_plan
-from malmungchi.pipelines.refine import cut_task
 from malmungchi.schemas.config import Config
-from malmungchi.schemas.plan import Plan
-from malmungchi.schemas.work import Slice
-from malmungchi.transforms.dedup.candidates import FindForest, JoinForests
-from malmungchi.transforms.dedup.exact import ResolveExact
-from malmungchi.transforms.dedup.fingerprint import fingerprint
-from malmungchi.transforms.dedup.verify_pairs import GatherWanted, VerifyComponents
-from malmungchi.transforms.exchange import records
-from malmungchi.transforms.exchange.segments import Segments
-from malmungchi.transforms.exchange.stage import stage
-from malmungchi.transforms.formats.read import read_item
-from malmungchi.transforms.formats.split import cut
-from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard
-from malmungchi.transforms.text.language import filter_language
-from malmungchi.transforms.text.normalize import normalize
 
 
 def made_up(file: Path) -> None:
@@ -53,73 +37,12 @@ def made_up(file: Path) -> None:
     )
 
 
-def _grouped(
-    staging: str, names: list[str], stage_: str, channels: tuple[str, ...], needs: str, work: records.Work
-) -> list[str]:
-    """What `Regroup` and `RunTasks` do, one partition after the other."""
-    groups: dict[int, dict[str, list[Slice]]] = defaultdict(lambda: defaultdict(list))
-    for name in names:
-        for partition, (channel, part) in records.slices(name, staging, channels):
-            groups[partition][channel].append(part)
-    return [
-        records.run(staging, records.partition_task(stage_, partition), _bound(work, partition, parts)).task
-        for partition, parts in groups.items()
-        if needs in parts
-    ]
-
-
-def _bound(
-    work: records.Work, partition: int, parts: dict[str, list[Slice]]
-) -> Callable[[Segments], dict[str, object]]:
-    return lambda segments: work(partition, parts, segments)
-
-
-def _refine(plan: Plan, staging: str) -> list[str]:
-    config = plan.config
-    names = []
-    for file in plan.files:
-        made = cut(file, config, plan.chunk_bytes)
-        records.finish(staging, cut_task(file.ordinal), [], {"digest": made.digest})
-        for item in made.items:
-            for chunk in read_item(item, config, plan.chunk_bytes):
-                chunk = fingerprint(
-                    filter_language(normalize(chunk, config.normalize), config.language), config.fingerprint
-                )
-                segments_of = _stage(chunk, plan)
-                names.append(records.run(staging, records.chunk_task(chunk.item, chunk.sequence), segments_of).task)
-    return names
-
-
-def _stage(chunk: object, plan: Plan) -> Callable[[Segments], dict[str, object]]:
-    config = plan.config
-    return lambda segments: stage(chunk, segments, plan.layout, config.fingerprint, config.deduplicate)  # type: ignore[arg-type]
-
-
 def preload() -> None:
     """Builds a release in a temporary folder and throws it away."""
     with tempfile.TemporaryDirectory(prefix="malmungchi-") as folder:
         file = Path(folder) / "made-up.jsonl"
         made_up(file)
-        plan = make_plan([str(file)], Config())
-        config, layout = plan.config, plan.layout
-        chunks = _refine(plan, folder)
-        forest = FindForest(folder, config.fingerprint, config.deduplicate)
-        edges = _grouped(folder, chunks, "candidates", ("bands",), "bands", forest)
-        members = _grouped(folder, edges, "components", ("edges",), "edges", JoinForests(folder, layout))
-        exact = _grouped(folder, chunks + members, "exact", ("exact", "members"), "exact",
-                         ResolveExact(folder, layout, config.deduplicate))  # fmt: skip
-        texts = _grouped(folder, chunks + exact, "texts", ("rows", "wanted"), "wanted", GatherWanted(folder, layout))
-        verify = VerifyComponents(folder, layout, config.fingerprint, config.deduplicate)
-        verified = _grouped(folder, exact + texts, "verified", ("candidates", "texts"), "candidates", verify)
-        shard = Shard(0, 1, tuple(range(layout.partitions)))
-        parts = [
-            (partition, part)
-            for name in chunks + exact + verified
-            for partition, part in records.slices(name, folder, ("rows", "verdicts"))
-        ]
-        WriteShard(folder, folder, config.shards, "")(shard, parts)
-        rejects = [part for name in chunks for _, (_, part) in records.slices(name, folder, ("rejects",))]
-        WriteRejects(folder, folder, config.shards, "", 1)(0, rejects)
+        Inline(make_plan([str(file)], Config()), folder).run()
 
 
 if __name__ == "__main__":

@@ -18,12 +18,13 @@ from malmungchi.pipelines.job.build import build
 from malmungchi.pipelines.job.job import Job
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.pipelines.runners import drive
+from malmungchi.pipelines.stages import TASK_FOLDERS
 from malmungchi.schemas.config import from_mapping
 from malmungchi.schemas.exchange import FAN_OUT, Layout, layout
 from malmungchi.transforms.dedup import candidates
 from malmungchi.transforms.dedup.components import join
 from malmungchi.transforms.exchange import records
-from malmungchi.transforms.exchange.records import Settle
+from malmungchi.transforms.exchange.regroup import Settle
 from malmungchi.transforms.exchange.segments import Segments, read_slices
 from malmungchi.transforms.kernels.components import components
 from tests.pipeline.test_build import digests, write
@@ -72,7 +73,7 @@ def test_the_same_bytes_in_rounds(
         rounds = len(how.strides(channel)) - 1
         found = {path.name for path in (staging / "split").glob(f"{channel}-*")}
         assert found == {f"{channel}-{number}" for number in range(1, rounds + 1)}, channel
-    for stage in records.STAGES:
+    for stage in TASK_FOLDERS:
         for name in records.tasks(str(staging), stage):
             record = records.need(str(staging), name)
             for channel in {channel for channel, _, _ in record.slices}:
@@ -138,7 +139,7 @@ def _scatter(segments: Segments, rows: pa.RecordBatch, where: np.ndarray, compre
 def test_the_folder_of_a_task_holds_few_names() -> None:
     names = [records.partition_task("exact", number) for number in range(400_000)]
     names += [
-        records.numbered("refine", f"{file:08d}-{item:06d}", file, item) for file in range(300) for item in range(500)
+        records.task_name("refine", f"{file:08d}-{item:06d}", file, item) for file in range(300) for item in range(500)
     ]
     assert len(set(names)) == len(names)
     folders: dict[str, int] = {}

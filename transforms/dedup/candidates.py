@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
@@ -14,7 +13,6 @@ from malmungchi.schemas.config import Deduplicate, Fingerprint
 from malmungchi.schemas.exchange import EDGE, MEMBER, Layout, band_schema
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.dedup.components import join
-from malmungchi.transforms.exchange.records import RunTasks
 from malmungchi.transforms.exchange.segments import Segments, read_batches
 from malmungchi.transforms.kernels import candidates as kernel
 from malmungchi.transforms.kernels import minhash, strings
@@ -111,22 +109,3 @@ class JoinForests:
             segments.scatter("members", members, strings.ranges(node, self.layout.exact_ranges))
             nodes += len(node)
         return {"nodes": nodes}
-
-
-@dataclasses.dataclass
-class FindCandidates(beam.PTransform):
-    """Tasks with `bands` -> the task with `members`: nodes by component."""
-
-    staging: str
-    layout: Layout
-    fingerprint: Fingerprint
-    deduplicate: Deduplicate
-
-    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
-        forest = FindForest(self.staging, self.fingerprint, self.deduplicate)
-        joined = JoinForests(self.staging, self.layout)
-        return (
-            pcoll
-            | "FindForests" >> RunTasks(self.staging, "candidates", ("bands",), forest, self.layout)
-            | "JoinForests" >> RunTasks(self.staging, "components", ("edges",), joined, self.layout)
-        )

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +13,6 @@ import pyarrow.compute as pc
 from malmungchi.schemas.config import Deduplicate
 from malmungchi.schemas.exchange import CANDIDATE, EXACT, MEMBER, VERDICT, WANTED, Layout
 from malmungchi.schemas.work import Slice
-from malmungchi.transforms.exchange.records import RunTasks
 from malmungchi.transforms.exchange.segments import Segments, read_batches, read_slices
 from malmungchi.transforms.kernels import strings
 
@@ -167,16 +165,3 @@ class ResolveExact:
             batches[number] = batch.filter(pa.array(concerned[start : start + batch.num_rows]))
             start += batch.num_rows
         return combined(batches, EXACT)
-
-
-@dataclasses.dataclass
-class FindExactDuplicates(beam.PTransform):
-    """Tasks with `exact` and `members` -> tasks with `verdicts`, `candidates` and `wanted`."""
-
-    staging: str
-    layout: Layout
-    deduplicate: Deduplicate
-
-    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
-        work = ResolveExact(self.staging, self.layout, self.deduplicate)
-        return pcoll | RunTasks(self.staging, "exact", ("exact", "members"), work, self.layout)

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
@@ -18,7 +17,6 @@ from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.dedup.exact import binary_keys, combined, component_group, preference, starts_of, verdicts
-from malmungchi.transforms.exchange.records import RunTasks
 from malmungchi.transforms.exchange.segments import Segments, read_batches, read_slices
 from malmungchi.transforms.kernels import cover, shingles, strings
 from malmungchi.transforms.kernels.utf8 import string_buffers
@@ -204,29 +202,3 @@ def _runs(start: np.ndarray, end: np.ndarray) -> Iterator[tuple[int, int]]:
     apart = (start[1:] - end[:-1] > _GAP_BYTES) | (start[1:] // _RUN_BYTES > start[:-1] // _RUN_BYTES)
     bounds = [0, *(np.flatnonzero(apart) + 1).tolist(), len(start)]
     return ((a, b) for a, b in itertools.pairwise(bounds) if b > a)
-
-
-@dataclasses.dataclass
-class GatherTexts(beam.PTransform):
-    """Tasks with `rows` and `wanted` -> tasks with `texts`."""
-
-    staging: str
-    layout: Layout
-
-    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
-        work = GatherWanted(self.staging, self.layout)
-        return pcoll | RunTasks(self.staging, "texts", ("wanted", "rows"), work, self.layout)
-
-
-@dataclasses.dataclass
-class VerifyCandidates(beam.PTransform):
-    """Tasks with `candidates` and `texts` -> tasks with `verdicts`."""
-
-    staging: str
-    layout: Layout
-    fingerprint: Fingerprint
-    deduplicate: Deduplicate
-
-    def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
-        work = VerifyComponents(self.staging, self.layout, self.fingerprint, self.deduplicate)
-        return pcoll | RunTasks(self.staging, "verified", ("candidates", "texts"), work, self.layout)

@@ -23,7 +23,7 @@ from malmungchi.schemas.exchange import STAGED, VERDICT, Layout
 from malmungchi.schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.dedup.exact import binary_keys
-from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange import records, regroup
 from malmungchi.transforms.exchange.segments import read_batches, read_slices
 from malmungchi.transforms.exchange.stage import count_values
 from malmungchi.transforms.io import storage
@@ -37,7 +37,7 @@ _DICTIONARY = ["source", "license", "language", "language_detector", "file", "st
 _REJECT_ROWS = 1 << 16
 
 
-def numbered(index: int, of: int) -> str:
+def file_number(index: int, of: int) -> str:
     """A file's number among so many, 00000-of-00042: their names are in the order of their numbers."""
     width = max(5, len(str(of)))
     return f"{index:0{width}d}-of-{of:0{width}d}"
@@ -54,7 +54,7 @@ class Shard:
     @property
     def name(self) -> str:
         """As trainers expect it: train-00000-of-00042."""
-        return numbered(self.index, self.of)
+        return file_number(self.index, self.of)
 
 
 def pack(size: list[int], rows: list[int], config: Shards) -> list[Shard]:
@@ -269,10 +269,10 @@ class WriteRejects:
     output: str
     config: Shards
     config_digest: str
-    of: int
+    of: int = 1
 
     def __call__(self, index: int, parts: Iterable[Slice]) -> dict[str, Any]:
-        path = f"rejects/rejects-{numbered(index, self.of)}.parquet"
+        path = f"rejects/rejects-{file_number(index, self.of)}.parquet"
         metadata = {"malmungchi.schema_version": SCHEMA_VERSION, "malmungchi.config_digest": self.config_digest}
         uri = storage.join(self.output, path)
         count = 0
@@ -301,16 +301,16 @@ def _row_groups(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Rec
 
 def shard_task(index: int) -> str:
     """Name of the task that writes a shard and its part of the ledger."""
-    return records.numbered("publish", f"shard-{index:06d}", index)
+    return records.task_name("publish", f"shard-{index:06d}", index)
 
 
 def rejects_task(index: int) -> str:
     """Name of the task that writes a file of rejects."""
-    return records.numbered("publish", f"rejects-{index:06d}", index)
+    return records.task_name("publish", f"rejects-{index:06d}", index)
 
 
 def _shard_slices(names: str, staging: str, shard_of: dict[int, int]) -> Iterator[tuple[int, tuple[int, bytes]]]:
-    for partition, value in records.packed(names, staging, ("rows", "verdicts")):
+    for partition, value in regroup.packed_slices(names, staging, ("rows", "verdicts")):
         if partition in shard_of:
             yield shard_of[partition], (partition, value)
 
@@ -318,7 +318,7 @@ def _shard_slices(names: str, staging: str, shard_of: dict[int, int]) -> Iterato
 def _write_shard(group: tuple[int, Iterable[tuple[int, bytes]]], shards: tuple[Shard, ...], work: WriteShard) -> str:
     index, packed = group
     name = shard_task(index)
-    parts = ((partition, place) for partition, value in packed for place in records.unpack([value]))
+    parts = ((partition, place) for partition, value in packed for place in regroup.unpack_slices([value]))
     records.run(work.staging, name, lambda segments: work(shards[index], parts))
     return name
 
@@ -327,7 +327,7 @@ def _write_rejects(group: tuple[int, Iterable[bytes]], places: dict[int, int], w
     partition, packed = group
     index = places[partition]
     name = rejects_task(index)
-    records.run(work.staging, name, lambda segments: work(index, [part for _, part in records.unpack(packed)]))
+    records.run(work.staging, name, lambda segments: work(index, [part for _, part in regroup.unpack_slices(packed)]))
     return name
 
 
@@ -344,7 +344,7 @@ class WriteShards(beam.PTransform):
         slices = beam.FlatMap(_shard_slices, self.work.staging, shard_of)
         return (
             pcoll
-            | "SettleRows" >> records.Settle(self.work.staging, ("rows", "verdicts"), self.layout)
+            | "SettleRows" >> regroup.Settle(self.work.staging, ("rows", "verdicts"), self.layout)
             | "ReadRecords" >> slices.with_output_types(tuple[int, tuple[int, bytes]])
             | "GroupSlices" >> beam.GroupByKey()
             | "WriteShard" >> beam.Map(Private(_write_shard, self.shards, self.work)).with_output_types(str)
@@ -363,6 +363,6 @@ class WriteRejectShards(beam.PTransform):
         write = beam.Map(Private(_write_rejects, self.places, self.work))
         return (
             pcoll
-            | "RegroupRejects" >> records.Regroup(self.work.staging, ("rejects",), self.layout)
+            | "RegroupRejects" >> regroup.Regroup(self.work.staging, ("rejects",), self.layout)
             | "WriteRejects" >> write.with_output_types(str)
         )

@@ -20,7 +20,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malmungchi.pipelines.refine import shares
+from malmungchi.pipelines.plan.shares import shares
 from malmungchi.schemas.config import Config, Read
 from malmungchi.schemas.exchange import layout
 from malmungchi.schemas.plan import Plan

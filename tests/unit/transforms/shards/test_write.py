@@ -38,9 +38,9 @@ def test_shards_are_consecutive_whole_and_never_empty(partitions: list[tuple[int
 @pytest.mark.parametrize("of", [1, 42, 100_000, 100_001, 1_000_000])
 def test_names_are_in_the_order_of_their_numbers(of: int) -> None:
     numbers = sorted({0, of // 2, of // 10, of - 1})
-    names = [publish.numbered(number, of) for number in numbers]
+    names = [publish.file_number(number, of) for number in numbers]
     assert sorted(names) == names
-    assert publish.numbered(0, 42) == "00000-of-00042"
+    assert publish.file_number(0, 42) == "00000-of-00042"
 
 
 def test_shards_aim_at_the_target_and_the_wanted_number() -> None:
