@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +15,7 @@ from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.release import File, Input
 from malmungchi.schemas.work import InputFile
 from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.counts import Counts, total
 from malmungchi.transforms.exchange.items import unfinished
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.exchange.tally import units
@@ -47,18 +47,14 @@ def _load(staging: str, names: list[str]) -> Iterator[records.Record | None]:
 
 @dataclasses.dataclass(frozen=True)
 class Refined:
-    """What refine left: the tallies of its chunks, and their sums. `rejected` is (step, rule, language, source) ->
-    count, `sources` are the documents that were kept so far."""
+    """What refine left: the tallies of its chunks, their number, the rows that were read, the inputs, and the sum of
+    all counts."""
 
     tallies: list[str]
     chunks: int
     rows: int
     inputs: list[Input]
-    kept: int
-    rejected: dict[tuple[str, str, str, str], int]
-    languages: dict[str, int]
-    sources: dict[str, int]
-    reject_partitions: list[int]
+    counts: Counts
 
 
 def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
@@ -68,11 +64,8 @@ def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
     tallies = [records.tally_task(unit) for unit in range(len(starts) - 1)]
     missing: list[str] = []
     inputs: list[Input] = []
-    chunks = rows = kept = 0
-    rejected: dict[tuple[str, str, str, str], int] = defaultdict(int)
-    languages: dict[str, int] = defaultdict(int)
-    sources: dict[str, int] = defaultdict(int)
-    reject_partitions: set[int] = set()
+    chunks = rows = 0
+    parts: list[Counts] = []
     for unit, record in enumerate(_load(staging, tallies)):
         files = plan.files[starts[unit] : starts[unit + 1]]
         if record is None:
@@ -86,19 +79,10 @@ def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
         inputs += [Input(file.name, file.size, digest) for file, digest in zip(files, counts["digests"], strict=True)]
         chunks += len(counts["chunks"])
         rows += sum(count for _, count in counts["chunks"])
-        kept += counts["kept"]
-        reject_partitions.update(counts["reject_partitions"])
-        for *reason, count in counts["rejected"]:
-            rejected[tuple(reason)] += count
-        for language, count in counts["languages"].items():
-            languages[language] += count
-        for source, count in counts["sources"].items():
-            sources[source] += count
+        parts.append(Counts.from_json(counts))
     if missing:
         raise _missing("refine", missing)
-    return Refined(
-        tallies, chunks, rows, inputs, kept, dict(rejected), dict(languages), dict(sources), sorted(reject_partitions)
-    )
+    return Refined(tallies, chunks, rows, inputs, total(parts))
 
 
 def _unfinished(staging: str, files: list[InputFile], count: int) -> list[str]:
@@ -141,12 +125,10 @@ def deduplicated(plan: Plan, staging: str, kept: int) -> Deduplicated:
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """What publish left."""
+    """What publish left: its files, and the sum of all counts."""
 
     files: list[File]
-    sources: dict[str, int]
-    dropped: dict[tuple[str, str], int]
-    clashes: int  # documents whose id another published before them has
+    counts: Counts
 
 
 def published(staging: str, output: str, shards: list[Shard], reject_partitions: list[int]) -> Published:
@@ -167,19 +149,10 @@ def published(staging: str, output: str, shards: list[Shard], reject_partitions:
     if len(found) < len(names):
         raise _missing("publish", [name for name in names if left.get(name) is None])
     files: list[File] = []
-    sources: dict[str, int] = defaultdict(int)
-    dropped: dict[tuple[str, str], int] = defaultdict(int)
-    clashes = 0
     for record in found:
-        counts = record.counts
-        files += [File(**file) for file in counts["files"]]
-        for source, count in counts.get("sources", {}).items():
-            sources[source] += count
-        for rule, source, count in counts.get("dropped", []):
-            dropped[rule, source] += count
-        clashes += counts.get("clashes", 0)
+        files += [File(**file) for file in record.counts["files"]]
     files.sort(key=lambda file: file.path)
-    return Published(files, dict(sources), dict(dropped), clashes)
+    return Published(files, total(Counts.from_json(record.counts) for record in found))
 
 
 def _stands(output: str, record: records.Record | None) -> bool:

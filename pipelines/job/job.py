@@ -118,7 +118,7 @@ class Job:
         return self._stage(
             "deduplicate",
             sum(task_counts(self.plan).values()),
-            lambda over: inventory.deduplicated(self.plan, self.work, refined.kept),
+            lambda over: inventory.deduplicated(self.plan, self.work, refined.counts.kept),
             lambda root: deduplicate(root, self.plan, self.work, refined.tallies),
         )
 
@@ -135,7 +135,7 @@ class Job:
         )
         # Partitions of which nothing is kept still have dropped documents for the ledger.
         shards = _with_dropped(shards, deduplicated.documents)
-        rejects = refined.reject_partitions
+        rejects = sorted(refined.counts.reject_partitions)
         published = self._stage(
             "publish",
             int((deduplicated.bytes - deduplicated.dropped_bytes).sum()),

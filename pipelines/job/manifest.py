@@ -13,30 +13,31 @@ from malmungchi.schemas.release import SCHEMA_VERSION, Manifest
 
 def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.Published) -> Manifest:
     """The manifest of what has been published. Raises CountError unless input = kept + rejected, per source too."""
+    read, out = refined.counts, published.counts
     reasons: Counter[str] = Counter()
     by_source: dict[str, Counter[str]] = defaultdict(Counter)
-    languages: Counter[str] = Counter(refined.languages)
+    languages: Counter[str] = Counter(read.languages)
     broken: Counter[str] = Counter()
-    for (step, rule, language, source), count in refined.rejected.items():
+    for (step, rule, language, source), count in read.rejected.items():
         reasons[f"{step}.{rule}"] += count
         by_source[source][f"{step}.{rule}"] += count
         if step == "language":
             languages[language] += count
         if step == "read" and rule in ("truncated", "corrupt"):
             broken[rule] += count
-    for (rule, source), count in published.dropped.items():
+    for (rule, source), count in out.dropped.items():
         reasons[f"deduplicate.{rule}"] += count
         by_source[source][f"deduplicate.{rule}"] += count
-    kept = sum(published.sources.values())
-    total = refined.kept + sum(refined.rejected.values())
+    kept = sum(out.sources.values())
+    total, rejected = read.read, sum(read.rejected.values())
     rows: Counter[str] = Counter()
     for file in published.files:
         rows[file.path.split("/")[0]] += file.rows
-    found = {"data": kept, "rejects": sum(refined.rejected.values()), "duplicates": sum(published.dropped.values())}
+    found = {"data": kept, "rejects": rejected, "duplicates": sum(out.dropped.values())}
     gone: Counter[str] = Counter()
-    for (_, source), count in published.dropped.items():
+    for (_, source), count in out.dropped.items():
         gone[source] += count
-    whole = Counter(published.sources) + gone == Counter(refined.sources)
+    whole = Counter(out.sources) + gone == Counter(read.sources)
     if (
         not whole
         or total != kept + sum(reasons.values())
@@ -50,14 +51,14 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         f"{count} unreadable section(s) in the inputs ({rule}): everything readable was kept, see rejects/"
         for rule, count in sorted(broken.items())
     ]
-    names = sorted(set(by_source) | set(published.sources))
+    names = sorted(set(by_source) | set(out.sources))
     if total and not kept:
         warnings.append(f"no document was kept of {total:,} read: see rejects/ for the reasons")
     if strangers := [name for name in plan.config.deduplicate.priority if name not in names]:
         warnings.append(f"deduplicate.priority names sources that no document has: {', '.join(strangers)}")
-    if published.clashes:
+    if out.clashes:
         warnings.append(
-            f"{published.clashes} document(s) have an id that another one has already: all are kept, and told apart by "
+            f"{out.clashes} document(s) have an id that another one has already: all are kept, and told apart by "
             "file and row"
         )
     return Manifest(
@@ -70,8 +71,8 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         counts={"input": total, "kept": kept, "rejected": dict(sorted(reasons.items()))},
         sources={
             name: {
-                "input": published.sources.get(name, 0) + sum(by_source[name].values()),
-                "kept": published.sources.get(name, 0),
+                "input": out.sources.get(name, 0) + sum(by_source[name].values()),
+                "kept": out.sources.get(name, 0),
                 "rejected": dict(sorted(by_source[name].items())),
             }
             for name in names

@@ -413,10 +413,10 @@ def test_a_source_that_does_not_add_up_is_not_published(tmp_path: Path, monkeypa
 
     def moved(*arguments: Any) -> inventory.Published:
         found = published(*arguments)
-        one, other = sorted(found.sources)[:2]
-        return dataclasses.replace(
-            found, sources={**found.sources, one: found.sources[one] - 1, other: found.sources[other] + 1}
-        )
+        sources = found.counts.sources
+        one, other = sorted(sources)[:2]
+        wrong = {**sources, one: sources[one] - 1, other: sources[other] + 1}
+        return dataclasses.replace(found, counts=dataclasses.replace(found.counts, sources=wrong))
 
     monkeypatch.setattr(inventory, "published", moved)
     job = job_module.Job(make_plan([str(path)], Config()), str(tmp_path / "out"))

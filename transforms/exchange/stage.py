@@ -14,6 +14,7 @@ from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Deduplicate, Fingerprint
 from malmungchi.schemas.exchange import EXACT, STAGED, Layout, band_schema
 from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.counts import Counts
 from malmungchi.transforms.exchange.segments import Segments
 from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.io.progress import report
@@ -48,8 +49,8 @@ def exact_rows(rows: pa.RecordBatch, partition: np.ndarray, config: Deduplicate)
     return pa.RecordBatch.from_arrays([pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=EXACT)
 
 
-def _tally(rejects: pa.RecordBatch) -> list[list[Any]]:
-    """[step, rule, language or "", source, count] of the rejects."""
+def _reasons(rejects: pa.RecordBatch) -> dict[tuple[str, str, str, str], int]:
+    """Rejects by (step, rule, language or "", source)."""
     language = pc.if_else(
         pc.equal(rejects["step"], "language"),
         pc.list_element(pc.split_pattern(pc.fill_null(rejects["value"], ""), " ", max_splits=1), 0),
@@ -58,7 +59,7 @@ def _tally(rejects: pa.RecordBatch) -> list[list[Any]]:
     table = pa.table([rejects["step"], rejects["rule"], language, pc.fill_null(rejects["source"], "")],
                      ["step", "rule", "language", "source"])  # fmt: skip
     counted = table.group_by(table.column_names).aggregate([([], "count_all")])
-    return sorted([list(row.values()) for row in counted.to_pylist()])
+    return {(row["step"], row["rule"], row["language"], row["source"]): row["count_all"] for row in counted.to_pylist()}
 
 
 def count_values(column: pa.Array | pa.ChunkedArray) -> dict[str, int]:
@@ -69,7 +70,8 @@ def count_values(column: pa.Array | pa.ChunkedArray) -> dict[str, int]:
 def stage(
     chunk: Chunk, segments: Segments, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate
 ) -> dict[str, Any]:
-    """Writes the chunk's segments: `rows`, `exact`, `bands` and `rejects`; returns its counts."""
+    """Writes the chunk's segments: `rows`, `exact`, `bands` and `rejects`; returns what its record says, among
+    it its Counts."""
     rows = chunk.rows
     ids, places = string_buffers(rows["id"])
     key = strings.hashes(ids, places)
@@ -89,15 +91,14 @@ def stage(
         into = strings.ranges(place, layout.reject_partitions)
         segments.scatter("rejects", rejects, into, compress=True)
         rejected = np.unique(into).tolist()
-    return {
-        "last": chunk.last,
-        "digest": chunk.digest,
-        "kept": rows.num_rows,
-        "rejected": _tally(rejects),
-        "sources": count_values(rows["source"]),
-        "languages": count_values(rows["language"]),
-        "reject_partitions": rejected,
-    }
+    counts = Counts(
+        kept=rows.num_rows,
+        rejected=_reasons(rejects),
+        sources=count_values(rows["source"]),
+        languages=count_values(rows["language"]),
+        reject_partitions=frozenset(rejected),
+    )
+    return {"last": chunk.last, "digest": chunk.digest, **counts.to_json()}
 
 
 def _stage_bands(

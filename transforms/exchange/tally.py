@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,6 +12,7 @@ import apache_beam as beam
 
 from malmungchi.schemas.work import InputFile
 from malmungchi.transforms.exchange import records
+from malmungchi.transforms.exchange.counts import Counts, total
 from malmungchi.transforms.exchange.items import finished_chunks, items_of
 from malmungchi.transforms.exchange.regroup import join_names
 
@@ -32,14 +33,11 @@ def units(files: list[InputFile]) -> list[int]:
 
 
 def tally(staging: str, first: int, end: int) -> dict[str, Any] | None:
-    """Sums over the chunks of the files from number `first` to `end`; None if one is missing."""
+    """The chunks of the files from number `first` to `end`, the files' digests, and the sum of the chunks' Counts as
+    JSON; None if a chunk is missing."""
     chunks: list[tuple[str, int]] = []
     digests: list[str] = []
-    kept = 0
-    rejected: Counter[tuple[str, ...]] = Counter()
-    languages: Counter[str] = Counter()
-    sources: Counter[str] = Counter()
-    reject_partitions: set[int] = set()
+    parts: list[Counts] = []
     for ordinal in range(first, end):
         cut_ = records.load(staging, records.cut_task(ordinal))
         if cut_ is None:
@@ -50,25 +48,11 @@ def tally(staging: str, first: int, end: int) -> dict[str, Any] | None:
             if found is None:
                 return None
             for record in found:
-                counts = record.counts
-                chunks.append((record.task, counts["kept"] + sum(count for *_, count in counts["rejected"])))
-                digest = digest or counts["digest"]
-                kept += counts["kept"]
-                reject_partitions.update(counts["reject_partitions"])
-                languages.update(counts["languages"])
-                sources.update(counts["sources"])
-                for *reason, count in counts["rejected"]:
-                    rejected[tuple(reason)] += count
+                parts.append(Counts.from_json(record.counts))
+                chunks.append((record.task, parts[-1].read))
+                digest = digest or record.counts["digest"]
         digests.append(digest)
-    return {
-        "chunks": chunks,
-        "digests": digests,
-        "kept": kept,
-        "rejected": sorted([*reason, count] for reason, count in rejected.items()),
-        "languages": dict(sorted(languages.items())),
-        "sources": dict(sorted(sources.items())),
-        "reject_partitions": sorted(reject_partitions),
-    }
+    return {"chunks": chunks, "digests": digests, **total(parts).to_json()}
 
 
 def _tally(group: tuple[int, Iterable[str]], staging: str, starts: list[int]) -> Iterator[str]:

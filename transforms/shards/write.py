@@ -24,6 +24,7 @@ from malmungchi.schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSIO
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.dedup.exact import binary_keys
 from malmungchi.transforms.exchange import records, regroup
+from malmungchi.transforms.exchange.counts import Counts
 from malmungchi.transforms.exchange.segments import read_batches, read_slices
 from malmungchi.transforms.exchange.stage import count_values
 from malmungchi.transforms.io import storage
@@ -249,12 +250,8 @@ class WriteShard:
         if ledger_file:
             sink = ledger_file[1]
             files.append(File(pairs, dropped.total(), sink.bytes, sink.sha256.hexdigest()))
-        return {
-            "files": [dataclasses.asdict(file) for file in files],
-            "sources": sources,
-            "clashes": clashes,
-            "dropped": sorted([rule, source, count] for (rule, source), count in dropped.items()),
-        }
+        counts = Counts(kept=kept, sources=sources, dropped=dropped, clashes=clashes)
+        return {"files": [dataclasses.asdict(file) for file in files], **counts.to_json()}
 
 
 @dataclasses.dataclass(frozen=True)
