@@ -1,4 +1,4 @@
-"""The command line: malmungchi build, verify, inspect, doctor, config."""
+"""The command line: malmungchi build, verify, inspect, doctor, config, formats."""
 
 from __future__ import annotations
 
@@ -88,6 +88,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     command.add_argument("--output", default="", metavar="URL", help="folder of the release to be, or one above it")
     options.add_arguments(command)
     add("config", "print a commented default configuration")
+    add("formats", "list the formats that are read, and the media types whose text is extracted")
     return parser, commands.choices
 
 
@@ -163,6 +164,11 @@ def _run(argv: Sequence[str]) -> int:
         from malmungchi.pipelines.cli.options import commented_default
 
         print(commented_default(), end="")
+        return 0
+    if arguments.command == "formats":
+        from malmungchi.pipelines.cli.formats import listing
+
+        print(*listing(), sep="\n")
         return 0
     if arguments.command == "verify":
         from malmungchi.pipelines.release.verify import verify

@@ -1,0 +1,129 @@
+"""Inputs with settings of their own, as a user builds them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+import pytest
+
+from malmungchi.pipelines.plan.discover import discover
+from malmungchi.schemas.config import Input
+from tests.pipeline.test_build import digests, malmungchi
+
+TEXTS = [f"{n}번째 문서입니다. 강가의 마을에는 이야기가 {n * 7}개나 전해 옵니다." for n in range(12)]
+
+
+def kept(release: Path) -> dict[str, dict[str, Any]]:
+    """Rows by their texts."""
+    return {row["text"]: row for row in ds.dataset(release / "data").to_table().to_pylist()}
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Two sources with different columns and formats."""
+    (tmp_path / "articles.jsonl").write_text(
+        "".join(json.dumps({"text": text, "key": n}) + "\n" for n, text in enumerate(TEXTS[:6])), encoding="utf-8"
+    )
+    lines = ["평점;문장;날짜", *(f"{n};{text};2024-05-01" for n, text in enumerate(TEXTS[6:]))]
+    (tmp_path / "reviews.dat").write_text("\n".join(lines), encoding="utf-8")
+    return tmp_path
+
+
+def test_two_sources_with_different_columns_are_built_together(sources: Path) -> None:
+    (sources / "job.yaml").write_text(
+        f"""
+inputs:
+  - files: {sources}/articles.jsonl
+    license: KOGL-1
+    read:
+      id: key
+  - files: [{sources}/reviews.dat]
+    name: reviews
+    format: csv
+    source: 평점
+    license: no
+    read:
+      text: 문장
+      published_at: 날짜
+    csv:
+      delimiter: ";"
+""",
+        encoding="utf-8",
+    )
+    malmungchi("build", "--config", sources / "job.yaml", "--output", sources / "out")
+    rows = kept(sources / "out")
+    assert set(rows) == set(TEXTS)
+    article, review = rows[TEXTS[0]], rows[TEXTS[6]]
+    assert (article["source"], article["license"], article["id"]) == ("articles", "KOGL-1", "0")
+    assert (review["source"], review["license"], json.loads(review["metadata"])) == ("평점", "no", {"평점": "0"})
+    assert str(review["published_at"].date()) == "2024-05-01"
+    manifest = json.loads((sources / "out" / "manifest.json").read_text())
+    assert manifest["config"]["inputs"] == [
+        {"license": "KOGL-1", "read": {"id": "key"}},
+        {"csv": {"delimiter": ";"}, "format": "csv", "license": "no", "read": {"text": "문장", "published_at": "날짜"},
+         "source": "평점"},
+    ]  # fmt: skip
+    malmungchi("verify", sources / "out")
+    again = malmungchi("build", "--config", sources / "job.yaml", "--output", sources / "out")
+    assert "holds this release already" in again.stderr
+
+
+def test_a_plain_list_is_what_flags_say(sources: Path) -> None:
+    (sources / "job.yaml").write_text(f"inputs:\n  - files: {sources}/articles.jsonl\n", encoding="utf-8")
+    malmungchi("build", "--config", sources / "job.yaml", "--output", sources / "list")
+    malmungchi("build", "--input", sources / "articles.jsonl", "--output", sources / "flag")
+    assert digests(sources / "list") == digests(sources / "flag")
+
+
+def test_files_of_the_same_name_are_told_apart_by_their_input(tmp_path: Path) -> None:
+    for number, folder in enumerate(("hub/news/data", "hub/law/data", "hub/law/more")):
+        (tmp_path / folder).mkdir(parents=True)
+        line = json.dumps({"text": TEXTS[number]}) + "\n"
+        (tmp_path / folder / "train-0.jsonl").write_text(line, encoding="utf-8")
+    patterns = [str(tmp_path / folder / "*.jsonl") for folder in ("hub/news/data", "hub/law/data")]
+    assert [found.name for found in discover([Input([pattern]) for pattern in patterns])] == [
+        "law/data/train-0.jsonl",
+        "news/data/train-0.jsonl",
+    ]
+    named = [Input([patterns[0]], name="뉴스"), Input([patterns[1]])]
+    assert [found.name for found in discover(named)] == ["data/train-0.jsonl", "뉴스/train-0.jsonl"]
+    alone = [Input([patterns[0]]), Input([str(tmp_path / "hub/law/more/*.jsonl")])]
+    assert [found.name for found in discover(alone)] == ["data/train-0.jsonl", "more/train-0.jsonl"]
+    malmungchi("build", *(word for pattern in patterns for word in ("--input", pattern)), "--output", tmp_path / "out")
+    assert {row["file"] for row in kept(tmp_path / "out").values()} == {
+        "law/data/train-0.jsonl", "news/data/train-0.jsonl"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("inputs: a.jsonl\n", "job.yaml:1: inputs: a list of inputs is expected, each with `files`"),
+        ("inputs:\n  - name: a\n", "job.yaml:2: inputs.1: say which files"),
+        ("inputs:\n  - files: a\n    licence: b\n", "unknown setting inputs.1.licence; did you mean 'license'?"),
+        ("inputs:\n  - files: a\n    read:\n      tex: b\n", "job.yaml:4: unknown setting inputs.1.read.tex; did you"),
+        ("inputs:\n  - files: a\n    read:\n      max_text_bytes: 0\n", "inputs.1.read.max_text_bytes = 0: 1 to"),
+        ("inputs:\n  - files: a\n    language:\n      drop: no\n", "job.yaml:3: unknown setting inputs.1.language"),
+        ("inputs:\n  - files: nowhere.xyz\n    format: csw\n", "nowhere.xyz: there is no such file"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "job.yaml").write_text(text, encoding="utf-8")
+    done = malmungchi("build", "--config", tmp_path / "job.yaml", "--output", tmp_path / "out", check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_a_format_that_does_not_exist_is_told_with_the_nearest(sources: Path) -> None:
+    (sources / "job.yaml").write_text(f"inputs:\n  - files: {sources}/reviews.dat\n    format: csw\n", encoding="utf-8")
+    done = malmungchi("build", "--config", sources / "job.yaml", "--output", sources / "out", check=False)
+    assert "no format is called 'csw'; did you mean 'csv'?" in done.stderr
+
+
+def test_no_input_is_told(tmp_path: Path) -> None:
+    done = malmungchi("build", "--output", tmp_path / "out", check=False)
+    assert done.returncode == 1
+    assert "no input: say --input URL, or have a list `inputs:` in the settings file" in done.stderr
