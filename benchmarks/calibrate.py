@@ -16,10 +16,11 @@ import orjson
 import pyarrow as pa
 from malmungchi.pipelines.runners import drive
 from malmungchi.schemas.config import Config
-from malmungchi.schemas.exchange import EXACT, STAGED, Layout, band_schema, layout
+from malmungchi.schemas.exchange import EXACT, Layout, band_schema, layout
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import Segments, read_batches, read_slice, split
+from malmungchi.transforms.text.steps import staged
 
 from benchmarks import enlarge
 from benchmarks.build import TINY, build
@@ -75,8 +76,8 @@ def _measure(files: list[str], tiny: str, folder: str) -> dict[str, Any]:
     band = band_schema(Config().fingerprint.num_perm)
     return {
         **found,
-        "segments": {"text": _segments(staging, "rows", STAGED), "numbers": _segments(staging, "exact", EXACT)},
-        "split": {"text": _split(staging, "rows", STAGED), "numbers": _split(staging, "bands", band)},
+        "segments": {"text": _segments(staging, "rows", staged()), "numbers": _segments(staging, "exact", EXACT)},
+        "split": {"text": _split(staging, "rows", staged()), "numbers": _split(staging, "bands", band)},
         "task": _task(staging),
         "entry": _entry(staging),
     }

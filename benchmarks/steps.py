@@ -38,14 +38,14 @@ from malmungchi.transforms.exchange.stage import stage
 from malmungchi.transforms.formats.cut import cut
 from malmungchi.transforms.formats.read import read_item
 from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard
-from malmungchi.transforms.text.language import filter_language
-from malmungchi.transforms.text.normalize import normalize
+from malmungchi.transforms.text.base import apply
+from malmungchi.transforms.text.steps import settings_of, steps
 
 from benchmarks.corpus import CORPUS, decompressed
 
 MB = 1e6
 
-CHUNK_STEPS = ("cut", "read", "normalize", "language", "fingerprint", "stage")
+CHUNK_STEPS = ("cut", "read", *(step.name for step in steps()), "fingerprint", "stage")
 CHANNELS = ("rows", "exact", "bands", "rejects", "edges", "members", "candidates", "wanted", "texts", "verdicts")
 
 # By step, what it takes in: a channel's bytes as they are stored. Steps of a chunk take in what is read.
@@ -151,10 +151,9 @@ class Steps:
                 chunk = next(source, None)
             if chunk is None:
                 return
-            with self.clock("normalize"):
-                chunk = normalize(chunk, config.normalize)
-            with self.clock("language"):
-                chunk = filter_language(chunk, config.language)
+            for step in steps():
+                with self.clock(step.name):
+                    chunk = apply(chunk, step, settings_of(step, config))
             with self.clock("fingerprint"):
                 done = fingerprint(chunk, config.fingerprint)
             name = records.chunk_task(done.item, done.sequence)

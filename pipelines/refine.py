@@ -19,8 +19,7 @@ from malmungchi.transforms.exchange.stage import StageChunks
 from malmungchi.transforms.formats.cut import cut, stripes
 from malmungchi.transforms.formats.read import ReadDocuments
 from malmungchi.transforms.io.private import Private
-from malmungchi.transforms.text.language import FilterLanguage
-from malmungchi.transforms.text.normalize import NormalizeText
+from malmungchi.transforms.text.steps import RunSteps
 
 # Stored bytes of the files whose tasks of refine one tally sums up, and their number at most.
 _UNIT_BYTES = 1 << 30
@@ -239,8 +238,7 @@ def refine(root: beam.Pipeline, plan: Plan, staging: str, dealt: list[Share]) ->
         root
         | "PlanWork" >> PlanWork(dealt, staging, plan.chunk_bytes)
         | "ReadDocuments" >> ReadDocuments(config.read, plan.chunk_bytes, staging)
-        | "NormalizeText" >> NormalizeText(config.normalize)
-        | "FilterLanguage" >> FilterLanguage(config.language)
+        | "RunSteps" >> RunSteps(config)
         | "ComputeFingerprints" >> ComputeFingerprints(config.fingerprint)
         | "StageChunks" >> StageChunks(staging, plan.layout, config.fingerprint, config.deduplicate)
         | "TallyChunks" >> TallyChunks(plan.files, staging)

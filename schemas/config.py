@@ -246,6 +246,19 @@ class Execution:
         )
 
 
+# Sections that formats, extractors and steps have brought, by name.
+_BROUGHT: dict[str, type[Any]] = {}
+
+
+def register(section: type[Any]) -> None:
+    """Makes a section known, so that files may set it; `section.section` is its name. Raises ConfigError if that is
+    taken."""
+    name = section.section
+    if not name or name in _fixed() or _BROUGHT.get(name, section) is not section:
+        raise ConfigError(f"{section.__module__}.{section.__qualname__}: the section name {name!r} is taken or missing")
+    _BROUGHT[name] = section
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """A whole job."""
@@ -257,12 +270,31 @@ class Config:
     deduplicate: Deduplicate = dataclasses.field(default_factory=Deduplicate)
     shards: Shards = dataclasses.field(default_factory=Shards)
     execution: Execution = dataclasses.field(default_factory=Execution)
+    # Sections that were brought, by name, as far as they are set.
+    brought: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def section(self, kind: type[Any]) -> Any:
+        """The settings of a section, whoever brought it."""
+        fixed = (getattr(self, name) for name in _fixed())
+        return next((own for own in fixed if type(own) is kind), None) or self.brought.get(kind.section, kind())
+
+    def content(self) -> dict[str, Any]:
+        """Every setting that can change a byte of the release, by section."""
+        fixed = {name: getattr(self, name) for name in _fixed() if name != "execution"}
+        return {name: dataclasses.asdict(section) for name, section in {**fixed, **self.brought}.items()}
 
     def digest(self) -> str:
-        """Hex sha256 over every setting that can change a byte of the release."""
-        content = dataclasses.asdict(self)
-        del content["execution"]
-        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        """Hex sha256 over `content`."""
+        return hashlib.sha256(orjson.dumps(self.content(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _fixed() -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(Config) if field.name != "brought")
+
+
+def is_fixed(section: type[Any]) -> bool:
+    """Whether a section is one that each configuration has."""
+    return section in (kind for name, kind in typing.get_type_hints(Config).items() if name in _fixed())
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
@@ -274,8 +306,9 @@ def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
 def sections() -> Iterator[tuple[str, type[Any]]]:
     """(name, dataclass) of each step's settings, in the order of the document's way."""
     hints = typing.get_type_hints(Config)
-    for field in dataclasses.fields(Config):
-        yield field.name, hints[field.name]
+    for name in _fixed():
+        yield name, hints[name]
+    yield from sorted(_BROUGHT.items())
 
 
 def settings(section: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
@@ -325,6 +358,7 @@ def from_mapping(data: Mapping[str, Any]) -> Config:
         raise ConfigError(f"a mapping of sections is expected, this is {type(data).__name__}")
     known = dict(sections())
     parts: dict[str, Any] = {}
+    brought: dict[str, Any] = {}
     for name, values in data.items():
         if name not in known:
             flag = name in ("input", "output")
@@ -342,5 +376,5 @@ def from_mapping(data: Mapping[str, Any]) -> Config:
                 raise ConfigError(f"unknown setting {name}.{key}{hint} (known: {', '.join(fields)})", f"{name}.{key}")
             field, kind = fields[key]
             checked[key] = _typed(f"{name}.{key}", value, kind, field.metadata["choices"])
-        parts[name] = known[name](**checked)
-    return Config(**parts)
+        (brought if name in _BROUGHT else parts)[name] = known[name](**checked)
+    return Config(**parts, brought=brought)

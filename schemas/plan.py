@@ -57,8 +57,10 @@ class Plan:
     def from_json(data: bytes) -> Plan:
         """Raises ConfigError, KeyError or TypeError when it is not a plan of this version."""
         fields: dict[str, Any] = orjson.loads(data)
+        config = fields["config"]
+        brought = config.pop("brought")
         return Plan(
-            from_mapping(fields["config"]),
+            from_mapping({**config, **brought}),
             [input_file(item) for item in fields["files"]],
             fields["input_bytes"],
             Layout(**fields["layout"]),
@@ -66,15 +68,16 @@ class Plan:
 
     def digest(self) -> str:
         """Hex sha256 over all that intermediate files depend on."""
-        fields = dataclasses.asdict(self)
-        del fields["config"]["execution"]
+        fields = {**dataclasses.asdict(self), "config": self.config.content()}
         fields["chunk_bytes"] = self.chunk_bytes
         return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def differences(self, other: Plan) -> list[str]:
         """In words, what another plan of the same output does otherwise."""
-        mine, theirs = dataclasses.asdict(self.config), dataclasses.asdict(other.config)
-        mine["execution"] = {"chunk_bytes": self.config.execution.chunk_bytes}
+        mine, theirs = (
+            {**plan.config.content(), "execution": {"chunk_bytes": plan.config.execution.chunk_bytes}}
+            for plan in (self, other)
+        )
         found = changes(mine, theirs)
         ours, before = {file.name: file for file in self.files}, {file.name: file for file in other.files}
         found += [f"input {name!r} is new" for name in sorted(ours.keys() - before.keys())]

@@ -8,7 +8,7 @@ from malmungchi.pipelines.job.job import Job
 from malmungchi.pipelines.plan.discover import InputError
 from malmungchi.pipelines.plan.planner import counted, human
 from malmungchi.pipelines.runners import engines
-from malmungchi.schemas.config import Config
+from malmungchi.schemas.config import Config, default_of, sections, settings
 from malmungchi.schemas.release import Manifest
 from malmungchi.transforms.shards.write import pack
 
@@ -59,12 +59,11 @@ def _memory(job: Job) -> str:
 
 def _changed(config: Config) -> str:
     """The settings that are not the defaults."""
-    usual = dataclasses.asdict(Config())
     found = [
-        f"{section}.{name} = {value!r}"
-        for section, values in dataclasses.asdict(config).items()
-        for name, value in values.items()
-        if value != usual[section][name]
+        f"{section}.{field.name} = {value!r}"
+        for section, kind in sections()
+        for field, _ in settings(kind)
+        if (value := getattr(config.section(kind), field.name)) != default_of(field)
     ]
     return "all at their defaults" if not found else "defaults but for " + ", ".join(found)
 

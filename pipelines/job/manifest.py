@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, defaultdict
 
 from malmungchi.pipelines.job import inventory
@@ -65,7 +64,7 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
     return Manifest(
         schema_version=SCHEMA_VERSION,
         config_digest=plan.config.digest(),
-        config={name: values for name, values in dataclasses.asdict(plan.config).items() if name != "execution"},
+        config=plan.config.content(),
         versions=engines.versions(),
         inputs=refined.inputs,
         files=published.files,

@@ -90,9 +90,8 @@ class Output:
         """What of a release is not as this job would make it, "" for nothing. Of inputs, only those are read that were
         changed after it was made."""
         if manifest.config_digest != self.plan.config.digest():
-            settings = dataclasses.asdict(self.plan.config)
-            del settings["execution"]
-            return f"settings: {'; '.join(changes(settings, manifest.config)) or 'of another version'}"
+            differs = changes(self.plan.config.content(), manifest.config)
+            return f"settings: {'; '.join(differs) or 'of another version'}"
         mine = {file.name: file.size for file in self.plan.files}
         its = {file.name: file.bytes for file in manifest.inputs}
         for name in sorted(mine.keys() | its.keys()):

@@ -28,8 +28,7 @@ from malmungchi.transforms.exchange.stage import stage
 from malmungchi.transforms.formats.cut import cut
 from malmungchi.transforms.formats.read import read_item
 from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard
-from malmungchi.transforms.text.language import filter_language
-from malmungchi.transforms.text.normalize import normalize
+from malmungchi.transforms.text.steps import apply_steps
 
 
 def made_up(file: Path) -> None:
@@ -81,9 +80,7 @@ def _refine(plan: Plan, staging: str) -> list[str]:
         records.finish(staging, cut_task(file.ordinal), [], {"digest": made.digest})
         for item in made.items:
             for chunk in read_item(item, config.read, plan.chunk_bytes):
-                chunk = fingerprint(
-                    filter_language(normalize(chunk, config.normalize), config.language), config.fingerprint
-                )
+                chunk = fingerprint(apply_steps(chunk, config), config.fingerprint)
                 segments_of = _stage(chunk, plan)
                 names.append(records.run(staging, records.chunk_task(chunk.item, chunk.sequence), segments_of).task)
     return names
