@@ -23,10 +23,11 @@ from malmungchi.pipelines.inline import CHUNK_STEPS
 from malmungchi.pipelines.runners import drive
 from malmungchi.pipelines.stages import CHANNELS, REFINE
 from malmungchi.schemas.config import Config
-from malmungchi.schemas.exchange import EXACT, STAGED, Layout, band_schema, layout
+from malmungchi.schemas.exchange import EXACT, Layout, band_schema, layout
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.exchange import records, regroup
 from malmungchi.transforms.exchange.segments import Segments, read_batches, read_slices, split
+from malmungchi.transforms.text.steps import staged
 
 SAMPLE_MB = 250.0
 DUPLICATES = 0.1
@@ -77,8 +78,8 @@ def _measure(files: list[str], tiny: str, folder: str) -> dict[str, Any]:
     band = band_schema(Config().fingerprint.num_perm)
     return {
         **found,
-        "segments": {"text": _segments(staging, "rows", STAGED), "numbers": _segments(staging, "exact", EXACT)},
-        "split": {"text": _split(staging, "rows", STAGED), "numbers": _split(staging, "bands", band)},
+        "segments": {"text": _segments(staging, "rows", staged()), "numbers": _segments(staging, "exact", EXACT)},
+        "split": {"text": _split(staging, "rows", staged()), "numbers": _split(staging, "bands", band)},
         "task": _task(staging),
         "entry": _entry(staging),
     }

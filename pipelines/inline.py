@@ -9,16 +9,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from malmungchi.pipelines.stages import PUBLISH, REFINE, REJECTS, STEPS, Stage, deduplication, writers
+from malmungchi.pipelines.stages import PUBLISH, REFINE, REJECTS, Stage, deduplication, writers
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.work import Slice, WorkItem
+from malmungchi.transforms.dedup.fingerprint import fingerprint
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.formats.read import read_item
 from malmungchi.transforms.formats.split import cut
 from malmungchi.transforms.shards.write import Shard
+from malmungchi.transforms.text.base import apply
+from malmungchi.transforms.text.steps import settings_of, steps
 
 # What a chunk goes through, step by step.
-CHUNK_STEPS = ("cut", "read", *STEPS, "stage")
+CHUNK_STEPS = ("cut", "read", *(step.name for step in steps()), "fingerprint", "stage")
 
 
 def _no_clock(_: str) -> contextlib.AbstractContextManager[None]:
@@ -63,9 +66,11 @@ class Inline:
                 chunk = next(source, None)
             if chunk is None:
                 return
-            for name, step in STEPS.items():
-                with self.clock(name):
-                    chunk = step(chunk, getattr(self.plan.config, name))
+            for step in steps():
+                with self.clock(step.name):
+                    chunk = apply(chunk, step, settings_of(step, self.plan.config))
+            with self.clock("fingerprint"):
+                chunk = fingerprint(chunk, self.plan.config.fingerprint)
             with self.clock("stage"):
                 name = records.chunk_task(chunk.item, chunk.sequence)
                 records.run(self.staging, name, functools.partial(work, chunk))

@@ -8,27 +8,16 @@ A new stage is a file with its work, a row here, the schemas of the channels it 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.exchange import Layout
 from malmungchi.schemas.plan import Plan
 from malmungchi.transforms.dedup.candidates import FindForest, JoinForests
 from malmungchi.transforms.dedup.exact import ResolveExact
-from malmungchi.transforms.dedup.fingerprint import fingerprint
 from malmungchi.transforms.dedup.verify_pairs import GatherWanted, VerifyComponents
 from malmungchi.transforms.exchange.stage import stage
 from malmungchi.transforms.shards.write import WriteRejects, WriteShard
-from malmungchi.transforms.text.language import filter_language
-from malmungchi.transforms.text.normalize import normalize
-
-# What refine does with a chunk before it is staged, by the section of its settings.
-STEPS: Mapping[str, Callable[[Chunk, Any], Chunk]] = {
-    "normalize": normalize,
-    "language": filter_language,
-    "fingerprint": fingerprint,
-}
 
 
 @dataclasses.dataclass(frozen=True)

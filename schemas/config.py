@@ -269,6 +269,11 @@ def _fixed() -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(Config) if field.name not in ("brought", "inputs"))
 
 
+def is_fixed(section: type[Section]) -> bool:
+    """Whether a section is one that each configuration has."""
+    return section.section in _fixed()
+
+
 def sections() -> Iterator[tuple[str, type[Any]]]:
     """(name, dataclass) of all sections, in the order of the document's way; those that were brought come behind
     `read`."""

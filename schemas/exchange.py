@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pyarrow as pa
 
-from malmungchi.schemas.document import DOCUMENT, LANGUAGE
+from malmungchi.schemas.document import DOCUMENT
 
 CONTENT_HASH = pa.field("content_hash", pa.binary(16), nullable=False)
 
-# Channel `rows`: documents by partition. `key` is the hash of the id: the partition and the order of the release.
-STAGED = pa.schema([*DOCUMENT, *LANGUAGE, CONTENT_HASH, pa.field("key", pa.uint64(), nullable=False)])
+# The hash of a document's id: its partition, and its place in the release.
+KEY = pa.field("key", pa.uint64(), nullable=False)
+
+
+def staged_schema(added: Sequence[pa.Field]) -> pa.Schema:
+    """Channel `rows`: documents by partition, with what the steps have added."""
+    return pa.schema([*DOCUMENT, *added, CONTENT_HASH, KEY])
+
 
 # A document without its text, as exact deduplication needs it. `node` is the first half of the content hash: what
 # bands and components call a document, so that identical texts are one node and a million copies cost as one.

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
-from malmungchi.schemas.document import DOCUMENT, LANGUAGE, REJECT
+from malmungchi.schemas.document import DOCUMENT, REJECT
 from malmungchi.schemas.errors import MalmungchiError
 
 SCHEMA_VERSION = "1"
 
-# data/: what a trainer reads.
-PUBLISHED = pa.schema(
-    [
-        DOCUMENT.field("id"),
-        DOCUMENT.field("text"),
-        DOCUMENT.field("source"),
-        DOCUMENT.field("url"),
-        DOCUMENT.field("license"),
-        # Parquet knows no whole seconds.
-        pa.field("published_at", pa.timestamp("ms", tz="UTC")),
-        pa.field("collected_at", pa.timestamp("ms", tz="UTC")),
-        *LANGUAGE,
-        pa.field("duplicate_count", pa.int64(), nullable=False),
-        pa.field("cluster_id", pa.string(), nullable=False),
-        DOCUMENT.field("file"),
-        DOCUMENT.field("row"),
-        DOCUMENT.field("metadata"),
-    ]
-)
+# How many documents one stands for, itself included, and the name of these.
+DUPLICATE_COUNT = pa.field("duplicate_count", pa.int64(), nullable=False)
+CLUSTER_ID = pa.field("cluster_id", pa.string(), nullable=False)
+
+
+def published_schema(added: Sequence[pa.Field]) -> pa.Schema:
+    """data/: what a trainer reads, with what the steps have added."""
+    return pa.schema(
+        [
+            DOCUMENT.field("id"),
+            DOCUMENT.field("text"),
+            DOCUMENT.field("source"),
+            DOCUMENT.field("url"),
+            DOCUMENT.field("license"),
+            # Parquet knows no whole seconds.
+            pa.field("published_at", pa.timestamp("ms", tz="UTC")),
+            pa.field("collected_at", pa.timestamp("ms", tz="UTC")),
+            *added,
+            DUPLICATE_COUNT,
+            CLUSTER_ID,
+            DOCUMENT.field("file"),
+            DOCUMENT.field("row"),
+            DOCUMENT.field("metadata"),
+        ]
+    )
+
 
 # duplicates/: the ledger of pairs, one row for each dropped document.
 LEDGER = pa.schema(
@@ -41,7 +49,7 @@ LEDGER = pa.schema(
         pa.field("kept_id", pa.string(), nullable=False),
         pa.field("rule", pa.string(), nullable=False),
         pa.field("score", pa.float64(), nullable=False),
-        pa.field("cluster_id", pa.string(), nullable=False),
+        CLUSTER_ID,
         pa.field("source", pa.string()),
         pa.field("file", pa.string(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),
@@ -50,7 +58,7 @@ LEDGER = pa.schema(
 
 REJECTS = REJECT
 
-FOLDERS = {"data": PUBLISHED, "rejects": REJECTS, "duplicates": LEDGER}
+FOLDERS = ("data", "rejects", "duplicates")
 
 MANIFEST = "manifest.json"
 CARD = "README.md"

@@ -237,6 +237,10 @@ def parse_yaml(text: str, file: str = "configuration", flags: dict[str, Any] | N
             values = data.get(section) or {}
             if isinstance(values, dict):  # if not, from_mapping says so
                 data[section] = {**values, key: value}
+        if data.keys() - dict(sections()).keys():
+            from malmungchi.transforms.text.steps import steps  # takes long, and may bring the section
+
+            steps()
         return from_mapping(data)
     except ConfigError as error:
         name = error.setting

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from malmungchi.schemas.errors import MalmungchiError
-from malmungchi.schemas.release import FOLDERS, MANIFEST, Manifest, ManifestError
+from malmungchi.schemas.release import LEDGER, MANIFEST, REJECTS, Manifest, ManifestError, published_schema
 from malmungchi.transforms.io import storage
 
 _EXCERPT = 200
@@ -25,8 +25,10 @@ class InspectError(MalmungchiError):
 def _dataset(release: str, manifest: Manifest, folder: str) -> ds.Dataset:
     paths = [file.path for file in manifest.files if file.path.startswith(folder + "/")]
     fs, root = storage.resolve(release)
-    return ds.dataset([f"{root}/{path}" for path in paths], schema=FOLDERS[folder], format="parquet",
-                      filesystem=fs) if paths else ds.dataset(pa.Table.from_pylist([], FOLDERS[folder]))  # fmt: skip
+    if paths:
+        return ds.dataset([f"{root}/{path}" for path in paths], format="parquet", filesystem=fs)
+    schema = {"data": published_schema([]), "rejects": REJECTS, "duplicates": LEDGER}[folder]
+    return ds.dataset(pa.Table.from_pylist([], schema))
 
 
 def _show(row: dict[str, Any]) -> str:

@@ -12,10 +12,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from malmungchi.pipelines.release.card import card
-from malmungchi.schemas.release import CARD, FOLDERS, MANIFEST, File, Manifest, ManifestError, is_untouched
+from malmungchi.schemas.release import (
+    CARD,
+    FOLDERS,
+    LEDGER,
+    MANIFEST,
+    REJECTS,
+    File,
+    Manifest,
+    ManifestError,
+    is_untouched,
+)
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.kernels import strings
 from malmungchi.transforms.kernels.utf8 import string_buffers
+from malmungchi.transforms.text.steps import published
 
 
 class _Order:
@@ -49,7 +60,7 @@ def _check_file(release: str, file: File, manifest: Manifest, order: _Order) -> 
         except pa.ArrowException as error:
             yield f"{file.path}: no Parquet file ({type(error).__name__})"
             return
-        schema = FOLDERS[file.path.split("/")[0]]
+        schema = {"data": published(), "rejects": REJECTS, "duplicates": LEDGER}[file.path.split("/")[0]]
         if not parquet.schema_arrow.equals(schema):
             yield f"{file.path}: its columns are not those of schema version {manifest.schema_version}"
             return

@@ -730,13 +730,13 @@ KEY = "AKIATESTTESTTESTTEST"
 # Read by each Python process at its start: a step that fails on a document and quotes it.
 QUOTING = f"""
 import malmungchi.transforms.text.normalize as module
-real = module.normalize
-def quote(chunk, config):
-    text = str(chunk.rows["text"][0])
+real = module.NormalizeStep.__call__
+def quote(step, rows, settings):
+    text = str(rows["text"][0])
     if "{SECRET}" not in text:  # nobody's document, read to load all kernels
-        return real(chunk, config)
+        return real(step, rows, settings)
     raise ValueError("cannot do this:\\n  " + text + "\\n{SECRET}: more")
-module.normalize = quote
+module.NormalizeStep.__call__ = quote
 """
 
 

@@ -31,7 +31,8 @@ from malmungchi.pipelines.job.output import OutputError
 from malmungchi.pipelines.plan.planner import make_plan
 from malmungchi.schemas.config import Config
 from malmungchi.schemas.errors import CountError
-from malmungchi.schemas.release import LEDGER, PUBLISHED, REJECTS
+from malmungchi.schemas.release import LEDGER, REJECTS
+from malmungchi.transforms.text import steps
 from tests.support import ROOT, corpus
 
 
@@ -113,8 +114,8 @@ def test_input_digests_are_those_of_the_files(release: Path, inputs: Path) -> No
 def test_every_reader_reads_it(release: Path) -> None:
     files = sorted((release / "data").glob("*.parquet"))
     table = ds.dataset(release / "data").to_table()
-    assert table.schema.equals(PUBLISHED)
-    assert all(pq.read_schema(file).equals(PUBLISHED) for file in files)
+    assert table.schema.equals(steps.published())
+    assert all(pq.read_schema(file).equals(steps.published()) for file in files)
     assert all(pq.read_metadata(file).num_rows for file in files)
     assert ds.dataset(release / "rejects").schema.equals(REJECTS)
     assert ds.dataset(release / "duplicates").schema.equals(LEDGER)

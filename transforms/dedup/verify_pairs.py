@@ -14,12 +14,13 @@ import pyarrow as pa
 from malmungchi.schemas.config import Deduplicate, Fingerprint
 from malmungchi.schemas.document import concat
 from malmungchi.schemas.errors import CountError
-from malmungchi.schemas.exchange import CANDIDATE, STAGED, TEXT, WANTED, Layout
+from malmungchi.schemas.exchange import CANDIDATE, TEXT, WANTED, Layout
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.dedup.exact import binary_keys, combined, component_group, preference, starts_of, verdicts
 from malmungchi.transforms.exchange.segments import Segments, read_batches, read_slices
 from malmungchi.transforms.kernels import cover, shingles, strings
 from malmungchi.transforms.kernels.utf8 import string_buffers
+from malmungchi.transforms.text import steps
 
 # Text of which the shingles are held at once: 8 MiB of ASCII are some 8 million shingles of 8 bytes, several times
 # again for the index. Components that need more are walked in windows.
@@ -47,7 +48,7 @@ class GatherWanted:
         ordinal, component = wanted["ordinal"].to_numpy(), wanted["component"].to_numpy()
         held: list[pa.RecordBatch] = []
         size = 0
-        for rows in read_batches(parts["rows"], self.staging, STAGED):
+        for rows in read_batches(parts["rows"], self.staging, steps.staged()):
             at = np.searchsorted(ordinal, rows["ordinal"].to_numpy())
             at[at == len(ordinal)] = 0
             mask = ordinal[at] == rows["ordinal"].to_numpy()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Deduplicate, Fingerprint
-from malmungchi.schemas.exchange import EXACT, STAGED, Layout, band_schema
+from malmungchi.schemas.exchange import EXACT, KEY, Layout, band_schema
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.counts import Counts
 from malmungchi.transforms.exchange.segments import Segments
@@ -20,6 +20,7 @@ from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.io.progress import report
 from malmungchi.transforms.kernels import minhash, strings
 from malmungchi.transforms.kernels.utf8 import string_buffers
+from malmungchi.transforms.text import steps
 
 
 def nodes(content_hash: pa.FixedSizeBinaryArray) -> np.ndarray:
@@ -77,7 +78,7 @@ def stage(
     key = strings.hashes(ids, places)
     partition = strings.ranges(key, layout.partitions)
     if rows.num_rows:
-        staged = rows.append_column(STAGED.field("key"), pa.array(key)).select(STAGED.names)
+        staged = rows.append_column(KEY, pa.array(key)).select(steps.staged().names)
         segments.scatter("rows", staged, partition, compress=True)
         node = nodes(rows["content_hash"])
         if deduplicate.exact or deduplicate.near:

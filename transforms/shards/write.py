@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from malmungchi.schemas.config import Shards
 from malmungchi.schemas.document import REJECT, concat
 from malmungchi.schemas.errors import CountError
-from malmungchi.schemas.exchange import STAGED, VERDICT, Layout
-from malmungchi.schemas.release import LEDGER, PUBLISHED, REJECTS, SCHEMA_VERSION, File
+from malmungchi.schemas.exchange import VERDICT, Layout
+from malmungchi.schemas.release import CLUSTER_ID, DUPLICATE_COUNT, LEDGER, REJECTS, SCHEMA_VERSION, File
 from malmungchi.schemas.work import Slice
 from malmungchi.transforms.dedup.exact import binary_keys
 from malmungchi.transforms.exchange import records, regroup
@@ -30,6 +30,7 @@ from malmungchi.transforms.exchange.stage import count_values
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.io.progress import report
+from malmungchi.transforms.text import steps
 
 # Columns of few values; the others would only pay for a dictionary that is then given up.
 _DICTIONARY = ["source", "license", "language", "language_detector", "file", "step", "rule", "threshold"]
@@ -145,7 +146,7 @@ def _pieces(table: pa.Table, size: np.ndarray, target: int) -> Iterator[pa.Table
 
 
 def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """(PUBLISHED rows, LEDGER rows) of one partition, in the order of the release: by hash of the id, id, place."""
+    """(published rows, LEDGER rows) of one partition, in the order of the release: by hash of the id, id, place."""
     order = pc.sort_indices(
         rows.select(["key", "id", "ordinal"]), [("key", "ascending"), ("id", "ascending"), ("ordinal", "ascending")]
     ).to_numpy()
@@ -165,8 +166,8 @@ def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
     count[has] = verdict["duplicate_count"].to_numpy()
     # Each kept row is copied once, straight to its place.
     stay = rows.take(pa.array(order[kept]))
-    stay = stay.append_column(PUBLISHED.field("duplicate_count"), pa.array(count[kept]))
-    stay = stay.append_column(PUBLISHED.field("cluster_id"), _hex(stay["content_hash"]))
+    stay = stay.append_column(DUPLICATE_COUNT, pa.array(count[kept]))
+    stay = stay.append_column(CLUSTER_ID, _hex(stay["content_hash"]))
     gone = rows.select(["id", "source", "file", "row"]).take(pa.array(order[~kept]))
     why = verdict.filter(pc.invert(verdict["kept"]))
     ledger = pa.Table.from_arrays(
@@ -176,7 +177,8 @@ def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
         ],
         schema=LEDGER,
     )  # fmt: skip
-    return stay.select(PUBLISHED.names).cast(PUBLISHED), ledger
+    schema = steps.published()
+    return stay.select(schema.names).cast(schema), ledger
 
 
 def _hex(column: pa.ChunkedArray) -> pa.Array:
@@ -219,11 +221,12 @@ class WriteShard:
         sources: Counter[str] = Counter()
         dropped: Counter[tuple[str, str]] = Counter()
         first = last = ""
+        staged, schema = steps.staged(), steps.published()
         with contextlib.ExitStack() as stack:
-            writer, sink = stack.enter_context(_parquet(storage.join(self.output, data), PUBLISHED, level, metadata))
+            writer, sink = stack.enter_context(_parquet(storage.join(self.output, data), schema, level, metadata))
             ledger_file: tuple[pq.ParquetWriter, _Sink] | None = None
             for partition in shard.partitions:
-                table = read_slices(rows[partition], self.staging, STAGED)
+                table = read_slices(rows[partition], self.staging, staged)
                 published, ledger = judge(table, read_slices(said[partition], self.staging, VERDICT))
                 del table
                 if ledger.num_rows:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import Any, NamedTuple
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -13,11 +14,20 @@ import pyarrow as pa
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Language
 from malmungchi.schemas.document import LANGUAGE
-from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.kernels import language as kernels
 from malmungchi.transforms.kernels.utf8 import string_array, string_buffers
+from malmungchi.transforms.text.base import Drops, Outcome, RunStep, apply
 
-STEP = "language"
+
+class LanguageRule(StrEnum):
+    """Why a document is dropped."""
+
+    NOT_KOREAN = "not_korean"
+    MIXED = "mixed"  # only without `keep_mixed`
+    NO_LETTERS = "no_letters"
+
+
+_RULES = ("", LanguageRule.NOT_KOREAN, LanguageRule.MIXED, LanguageRule.NO_LETTERS)
 
 # What a script says of the language, where it says one. Latin is many languages, and stays a script.
 _BY_SCRIPT = {
@@ -28,7 +38,6 @@ _BY_SCRIPT = {
 }  # fmt: skip
 _NAMES = (*(_BY_SCRIPT[name] for name in kernels.SCRIPTS), "ko-mixed")
 _MIXED = len(kernels.SCRIPTS)
-_RULES = ("", "not_korean", "mixed", "no_letters")
 
 # Where Hangul is not the plain answer, this much prose is looked at (bytes), and shown to langdetect (characters).
 _PROSE_BYTES = 32 << 10
@@ -46,7 +55,7 @@ _LATIN_WEIGHT = 20  # so many Latin letters go with one of another script in doc
 
 
 class Verdicts(NamedTuple):
-    """The columns of schemas.chunk.LANGUAGE, and why a row is to go: a rule ("" keeps it) with what was seen."""
+    """The columns of schemas.document.LANGUAGE, and why a row is to go: a rule ("" keeps it) with what was seen."""
 
     language: pa.StringArray
     detector: pa.StringArray
@@ -179,24 +188,36 @@ def _seen(verdict: np.ndarray, dropped: np.ndarray, share: np.ndarray, letters: 
     return pa.array(seen, pa.string())
 
 
-def filter_language(chunk: Chunk, config: Language) -> Chunk:
-    """The chunk with the columns of LANGUAGE, without the rows that are not Korean (with them where `drop` is off).
+class LanguageStep:
+    """Adds the columns of LANGUAGE, and drops the rows that are not Korean (with `drop`).
 
-    Rules: no_letters, not_korean, and mixed (only without `keep_mixed`). A reject's value begins with the language
-    seen, up to the first space; a row that stays has the same in `language`.
+    A reject's value begins with the language seen, up to the first space; a row that stays has the same in `language`.
     """
-    found = classify(chunk.rows.column("text"), config)
-    columns = [
-        found.language,
-        found.detector,
-        found.score,
-        pa.array(found.hangul_share),
-        pa.array(found.chars),
-        pa.array(found.letters),
-    ]
-    kept = np.array([rule == "" for rule in found.rule.to_pylist()], np.bool_)
-    threshold = f"korean_share={config.korean_share:g} mixed_share={config.mixed_share:g}"
-    return chunk.with_columns(LANGUAGE, columns).keep(kept, STEP, found.rule, found.seen, threshold)
+
+    name: ClassVar[str] = "language"
+    columns: ClassVar[tuple[pa.Field, ...]] = tuple(LANGUAGE)
+    rules: ClassVar[type[StrEnum]] = LanguageRule
+    settings: ClassVar[type[Any] | None] = Language
+
+    def __call__(self, rows: pa.RecordBatch, settings: Language) -> Outcome:
+        found = classify(rows["text"], settings)
+        columns = [
+            found.language,
+            found.detector,
+            found.score,
+            pa.array(found.hangul_share),
+            pa.array(found.chars),
+            pa.array(found.letters),
+        ]
+        dropped = np.array([rule != "" for rule in found.rule.to_pylist()], np.bool_)
+        threshold = f"korean_share={settings.korean_share:g} mixed_share={settings.mixed_share:g}"
+        names = [field.name for field in LANGUAGE]
+        return Outcome(dict(zip(names, columns, strict=True)), Drops(dropped, found.rule, found.seen, threshold))
+
+
+def filter_language(chunk: Chunk, config: Language) -> Chunk:
+    """The chunk with the columns of LANGUAGE, without the rows that are not Korean (with them where `drop` is off)."""
+    return apply(chunk, LanguageStep(), config)
 
 
 @dataclasses.dataclass
@@ -206,5 +227,5 @@ class FilterLanguage(beam.PTransform):
 
     config: Language = dataclasses.field(default_factory=Language)
 
-    def expand(self, chunks: Any) -> Any:
-        return chunks | "Filter language" >> beam.Map(Private(filter_language, self.config)).with_output_types(Chunk)
+    def expand(self, chunks: beam.PCollection[Chunk]) -> beam.PCollection[Chunk]:
+        return chunks | RunStep(LanguageStep(), self.config)

@@ -7,6 +7,8 @@ import functools
 import itertools
 import re
 import unicodedata
+from enum import StrEnum
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import numpy as np
@@ -15,9 +17,9 @@ import pyarrow.compute as pc
 
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Normalize
-from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.kernels import normalize as kernel
 from malmungchi.transforms.kernels.utf8 import string_array, string_buffers
+from malmungchi.transforms.text.base import Drops, Outcome, RunStep, apply
 
 
 def normalize_text(text: pa.StringArray, config: Normalize) -> pa.StringArray:
@@ -71,14 +73,29 @@ def _compose(text: pa.StringArray) -> pa.StringArray:
     return pa.array([unicodedata.normalize("NFC", value) for value in bounded], pa.string())
 
 
+class NormalizeRule(StrEnum):
+    """Why a document is dropped."""
+
+    EMPTY = "empty"  # nothing is left of it
+
+
+class NormalizeStep:
+    """Replaces the text by the normalized one; documents of which nothing is left are dropped."""
+
+    name: ClassVar[str] = "normalize"
+    columns: ClassVar[tuple[pa.Field, ...]] = ()
+    rules: ClassVar[type[StrEnum]] = NormalizeRule
+    settings: ClassVar[type[Any] | None] = Normalize
+
+    def __call__(self, rows: pa.RecordBatch, settings: Normalize) -> Outcome:
+        text = normalize_text(rows["text"], settings)
+        empty = np.diff(string_buffers(text)[1]) == 0
+        return Outcome({"text": text}, Drops(empty, NormalizeRule.EMPTY, "0", "1"))
+
+
 def normalize(chunk: Chunk, config: Normalize) -> Chunk:
     """The chunk with normalized text; documents of which nothing is left go to the rejects (rule `empty`)."""
-    text = normalize_text(chunk.rows["text"], config)
-    chunk = chunk.with_columns([chunk.rows.schema.field("text")], [text])
-    count = chunk.rows.num_rows
-    return chunk.keep(
-        np.diff(string_buffers(text)[1]) > 0, "normalize", pa.repeat("empty", count), pa.repeat("0", count), "1"
-    )
+    return apply(chunk, NormalizeStep(), config)
 
 
 @dataclasses.dataclass
@@ -88,4 +105,4 @@ class NormalizeText(beam.PTransform):
     config: Normalize = dataclasses.field(default_factory=Normalize)
 
     def expand(self, pcoll: beam.PCollection[Chunk]) -> beam.PCollection[Chunk]:
-        return pcoll | beam.Map(Private(normalize, self.config)).with_output_types(Chunk)
+        return pcoll | RunStep(NormalizeStep(), self.config)

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from malmungchi.pipelines.cli.main import main
-from malmungchi.schemas.release import FOLDERS, SCHEMA_VERSION, File, Manifest
+from malmungchi.schemas.release import LEDGER, REJECTS, SCHEMA_VERSION, File, Manifest
+from malmungchi.transforms.text.steps import published
 
 KEPT = {"text": "글", "language": "ko", "language_detector": "script", "hangul_share": 1.0, "chars": 1, "letters": 1}
 
@@ -33,11 +34,12 @@ def release(tmp_path: Path) -> str:
             for row, rule in ((2, "no_text"), (3, "invalid_json"), (4, "no_text"))
         ],
     }  # fmt: skip
+    schemas = {"data": published(), "rejects": REJECTS, "duplicates": LEDGER}
     files = []
     for folder, found in rows.items():
         path = tmp_path / folder / "0.parquet"
         path.parent.mkdir()
-        pq.write_table(pa.Table.from_pylist(found, FOLDERS[folder]), path)
+        pq.write_table(pa.Table.from_pylist(found, schemas[folder]), path)
         files.append(File(f"{folder}/0.parquet", len(found), path.stat().st_size, ""))
     rejected = {"read.no_text": 2, "read.invalid_json": 1, "deduplicate.near_duplicate": 13}
     manifest = Manifest(

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from malmungchi.schemas.config import Shards
 from malmungchi.schemas.document import REJECT
-from malmungchi.schemas.exchange import STAGED, VERDICT
-from malmungchi.schemas.release import LEDGER, PUBLISHED
+from malmungchi.schemas.exchange import VERDICT
+from malmungchi.schemas.release import LEDGER
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import Segments
 from malmungchi.transforms.shards import write as publish
 from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard, _parquet, _pieces, judge, pack
+from malmungchi.transforms.text import steps
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), max_size=60), st.integers(1, 20))
@@ -58,7 +59,8 @@ def _staged(ids: list[str], keys: list[int]) -> pa.Table:
               "chars": [1] * count, "letters": [1] * count, "key": keys,
               "content_hash": [bytes([i]) * 16 for i in range(count)]}  # fmt: skip
     return pa.Table.from_arrays(
-        [pa.array(values.get(field.name, [None] * count), field.type) for field in STAGED], schema=STAGED
+        [pa.array(values.get(field.name, [None] * count), field.type) for field in steps.staged()],
+        schema=steps.staged(),
     )
 
 
@@ -73,7 +75,7 @@ def test_rows_are_judged_and_ordered_by_key_id_and_place() -> None:
         VERDICT,
     )  # fmt: skip
     published, ledger = judge(rows, verdicts)
-    assert published.schema.equals(PUBLISHED)
+    assert published.schema.equals(steps.published())
     assert ledger.schema.equals(LEDGER)
     assert published.select(["id", "row", "duplicate_count"]).to_pylist() == [
         {"id": "c", "row": 3, "duplicate_count": 1},
@@ -97,18 +99,18 @@ def test_row_groups_cover_all_rows_in_order(sizes: list[int], target: int) -> No
 def test_a_file_carries_its_schema_checksum_and_page_index(tmp_path: Path) -> None:
     uri = str(tmp_path / "data" / "x.parquet")
     table, _ = judge(_staged(["a", "b"], [1, 2]), pa.Table.from_batches([], VERDICT))
-    with _parquet(uri, PUBLISHED, 3, {"malmungchi.schema_version": "1"}) as (writer, sink):
+    with _parquet(uri, steps.published(), 3, {"malmungchi.schema_version": "1"}) as (writer, sink):
         writer.write_table(table)
     data = Path(uri).read_bytes()
     assert (sink.bytes, sink.sha256.hexdigest()) == (len(data), hashlib.sha256(data).hexdigest())
     file = pq.ParquetFile(uri)
-    assert file.schema_arrow.equals(PUBLISHED)
+    assert file.schema_arrow.equals(steps.published())
     assert file.schema_arrow.metadata[b"malmungchi.schema_version"] == b"1"
-    column = file.metadata.row_group(0).column(PUBLISHED.get_field_index("id"))
+    column = file.metadata.row_group(0).column(steps.published().get_field_index("id"))
     assert column.has_column_index
     assert column.has_offset_index
     assert column.compression == "ZSTD"
-    text = file.metadata.row_group(0).column(PUBLISHED.get_field_index("text"))
+    text = file.metadata.row_group(0).column(steps.published().get_field_index("text"))
     assert not text.is_stats_set
 
 
@@ -152,7 +154,7 @@ def test_the_ledger_is_written_partition_by_partition(tmp_path: Path) -> None:
         for partition, dropped in enumerate([[], [1], [0, 1], []]):
             rows = _staged(["a", "b"], [1, 2])
             places = pa.array([10 * partition, 10 * partition + 1], pa.uint64())
-            rows = rows.set_column(0, STAGED.field("ordinal"), places)
+            rows = rows.set_column(0, steps.staged().field("ordinal"), places)
             verdicts = [
                 {"ordinal": 10 * partition + row, "bytes": 3, "kept": False, "duplicate_count": 0,
                  "cluster_id": b"c" * 16, "kept_id": "k", "rule": "exact_duplicate", "score": 1.0} for row in dropped
