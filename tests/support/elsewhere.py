@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
+from tests.support.needs import lacks
 
 PACKAGES = ("malmungchi", "pipelines", "transforms", "schemas")
 
@@ -100,7 +101,7 @@ def find_program(name: str) -> str:
     built = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     found = os.environ.get(name.upper()) or (built if Path(built).is_file() else "") or shutil.which(name) or ""
     if not found:
-        pytest.skip(f"no {name} here: `make {name}` builds it with Go (or set {name.upper()} to where it is)")
+        lacks("go", f"no {name} here: `make {name}` builds it with Go (or set {name.upper()} to where it is)")
     return found
 
 

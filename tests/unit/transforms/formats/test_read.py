@@ -43,7 +43,6 @@ from malmungchi.transforms.formats.read import InputChangedError, ReadDocuments,
 from malmungchi.transforms.formats.rows import default_source, parse_dates
 from malmungchi.transforms.io.decompress import EXTENSIONS, BrokenError, expansion
 from malmungchi.transforms.io.storage import StorageError, open_input
-from tests.support import ROOT
 
 CHUNK = 1 << 20
 ROLES = Columns("text", "id", "url", "source", "license", "published_at", "collected_at")
@@ -475,11 +474,8 @@ def test_parts_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cncf_glossary", "tldr", "statutes_small"])
-def test_real_files_as_the_standard_library_reads_them(name: str) -> None:
-    root = Path(os.environ.get("MALMUNGCHI_DATA", ROOT.parent / "shared" / "data"))
-    path = root / "corpus" / f"{name}.jsonl.zst"
-    if not path.exists():
-        pytest.skip(f"no real data at {path}; set MALMUNGCHI_DATA")
+def test_real_files_as_the_standard_library_reads_them(name: str, real_data: Path) -> None:
+    path = real_data / "corpus" / f"{name}.jsonl.zst"
     chunks = read(whole(path, codec="zstd"))
     data = zstandard.ZstdDecompressor().decompressobj().decompress(path.read_bytes())
     expected = [json.loads(line) for line in data.splitlines()]
