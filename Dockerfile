@@ -5,6 +5,7 @@
 #   docker run --entrypoint malmungchi IMAGE build --input s3://…/*.jsonl.zst --output s3://…/release --runner …
 #   docker run --entrypoint dask IMAGE worker tcp://scheduler:8786 --nthreads 1
 
+# Build it with --build-arg VERSION=, pyproject.toml's, and tag it so.
 ARG BEAM_VERSION=2.77.0
 
 FROM apache/beam_python3.11_sdk:${BEAM_VERSION} AS beam
@@ -35,9 +36,10 @@ RUN pip install --prefix /packages --no-deps --no-build-isolation --no-index . \
 # ---- the image
 
 FROM python:3.11-slim-bookworm
+ARG VERSION=unknown
 LABEL org.opencontainers.image.title="malmungchi" \
       org.opencontainers.image.description="Korean text in, deduplicated Parquet shards out: launcher and Beam worker" \
-      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="docker.io/library/python:3.11-slim-bookworm"
 

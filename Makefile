@@ -28,6 +28,7 @@ test: $(VENV)/.dev ## lint, types and tests
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	cd tests/types && $(abspath $(VENV))/bin/lint-imports --no-cache ../../pyproject.toml
 	$(VENV)/bin/pytest -q
 
 bench: $(VENV)/.dev ## measure speed and memory; other files or settings: make bench BENCH='FILE … --workers 1'

@@ -9,10 +9,10 @@ import apache_beam as beam
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.work import Share
 from malmungchi.transforms.dedup.fingerprint import ComputeFingerprints
-from malmungchi.transforms.exchange.items import PlanWork
 from malmungchi.transforms.exchange.stage import StageChunks
 from malmungchi.transforms.exchange.tally import TallyChunks
 from malmungchi.transforms.formats.read import ReadDocuments
+from malmungchi.transforms.formats.work import PlanWork
 from malmungchi.transforms.text.steps import RunSteps
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gc
-import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from tests.support import ROOT
+from tests.support import needs
 
 if TYPE_CHECKING:
     from tests.support.cluster import Cluster
@@ -21,13 +20,18 @@ settings.register_profile("default", deadline=None, max_examples=100)
 settings.load_profile("default")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where something is known to be here, a test that is skipped for want of it has failed."""
+    report = yield
+    needs.insist(report)
+    return report
+
+
 @pytest.fixture(scope="session")
-def data() -> Path:
+def real_data() -> Path:
     """The folder of real corpora and labelled sets; tests that need it skip where it is absent."""
-    folder = Path(os.environ.get("MALMUNGCHI_DATA", ROOT.parent / "shared" / "data"))
-    if not (folder / "labels").is_dir():
-        pytest.skip(f"no real data in {folder} (set MALMUNGCHI_DATA to where it is)")
-    return folder
+    return needs.data_folder()
 
 
 @pytest.fixture(scope="session")

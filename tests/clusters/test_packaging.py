@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import importlib.util
 import json
 import os
@@ -81,6 +82,32 @@ def test_pyproject_lists_every_package() -> None:
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages_on_disk()
 
 
+# ---- metadata
+
+
+def test_the_version_is_said_in_one_place() -> None:
+    """A changelog names all versions, the present one first; whatever else says it would be forgotten."""
+    version = PROJECT["project"]["version"]
+    files = [ROOT / "Dockerfile", ROOT / "Makefile", ROOT / "README.md"]
+    for folder in ("deploy", "docs", *PACKAGES):
+        files += [path for path in (ROOT / folder).rglob("*") if path.suffix in (".md", ".py", ".yaml")]
+    pattern = re.compile(rf"\b{re.escape(version)}\b")
+    assert [path for path in files if pattern.search(path.read_text(encoding="utf-8"))] == []
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert next(heading for heading in headings if heading != "Unreleased") == version
+
+
+def test_the_wheel_says_what_it_is_and_names_no_address(wheel: Path) -> None:
+    file = zipfile.ZipFile(wheel)
+    (name,) = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+    head = email.message_from_bytes(file.read(name))
+    assert head["Version"] == PROJECT["project"]["version"]
+    assert set(head["Requires-Python"].split(",")) == set(PROJECT["project"]["requires-python"].split(","))
+    assert {"Typing :: Typed", "Natural Language :: Korean"} <= set(head.get_all("Classifier", []))
+    assert head["Keywords"]
+    assert not {"Home-page", "Project-URL", "Author-email", "Download-URL"} & set(head.keys())
+
+
 # ---- locked versions
 
 
@@ -135,7 +162,8 @@ def test_the_image_is_made_of_named_versions_and_locked_packages() -> None:
     installs = [step for step in steps if "pip install" in step]
     assert all("--require-hashes" in step or "--no-deps" in step for step in installs)
     assert any("pip check" in step for step in steps)
-    assert f'org.opencontainers.image.version="{PROJECT["project"]["version"]}"' in " ".join(steps)
+    assert 'org.opencontainers.image.version="${VERSION}"' in " ".join(steps)
+    assert steps.index("ARG VERSION=unknown") == max(n for n, step in enumerate(steps) if step.startswith("FROM ")) + 1
 
 
 def test_the_image_runs_beams_boot_and_not_as_root() -> None:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import datasets
 import duckdb
 import polars
 import psutil
@@ -111,12 +112,12 @@ def test_input_digests_are_those_of_the_files(release: Path, inputs: Path) -> No
     assert said == files
 
 
-def test_every_reader_reads_it(release: Path) -> None:
-    files = sorted((release / "data").glob("*.parquet"))
+def test_every_reader_reads_it(release: Path, tmp_path: Path) -> None:
+    shards = sorted((release / "data").glob("*.parquet"))
     table = ds.dataset(release / "data").to_table()
     assert table.schema.equals(steps.published())
-    assert all(pq.read_schema(file).equals(steps.published()) for file in files)
-    assert all(pq.read_metadata(file).num_rows for file in files)
+    assert all(pq.read_schema(file).equals(steps.published()) for file in shards)
+    assert all(pq.read_metadata(file).num_rows for file in shards)
     assert ds.dataset(release / "rejects").schema.equals(REJECTS)
     assert ds.dataset(release / "duplicates").schema.equals(LEDGER)
     assert duckdb.sql(f"select count(*) from '{release}/data/*.parquet'").fetchall() == [(table.num_rows,)]
@@ -124,8 +125,8 @@ def test_every_reader_reads_it(release: Path) -> None:
     assert frame.shape == (table.num_rows, table.num_columns)
     keys = pc.unique(table["id"])
     assert len(keys) == table.num_rows - 1  # one id was given twice on purpose, and both rows are there
-    datasets = pytest.importorskip("datasets", reason="datasets is not among the test dependencies")
-    loaded = datasets.load_dataset("parquet", data_files=str(release / "data" / "*.parquet"), split="train")
+    files = str(release / "data" / "*.parquet")
+    loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))
     assert loaded.num_rows == table.num_rows
 
 

@@ -14,7 +14,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
+from tests.support.needs import lacks
 
 PACKAGES = ("malmungchi", "pipelines", "transforms", "schemas")
 
@@ -37,10 +37,15 @@ def build_wheel(folder: Path) -> Path:
         shutil.copy(ROOT / name, source)
     for name in (*PACKAGES, "tests", "samples"):  # the last two must stay out of it
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), "."]
+    return pack(source, folder / "dist")
+
+
+def pack(source: Path, folder: Path) -> Path:
+    """The wheel of a project, made in `folder`."""
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), "."]
     built = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
-    (file,) = (folder / "dist").glob("*.whl")
+    (file,) = folder.glob("*.whl")
     return file
 
 
@@ -54,15 +59,20 @@ class Environment:
         self._cache = folder / "kernels"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.home], check=True)
         (self.packages,) = self.home.glob("lib/python*/site-packages")
-        (self.packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        others = [path for path in sys.path if Path(path).name == "site-packages"]
+        (self.packages / "others.pth").write_text("\n".join(others) + "\n")
         if wheel is not None:
-            install = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)]
-            subprocess.run([sys.executable, "-m", "pip", "--python", self.python, *install], check=True)
+            self.pip("install", "--no-deps", "--no-index", wheel)
 
     @property
     def python(self) -> str:
         """Its interpreter."""
         return str(self.home / "bin" / "python")
+
+    def pip(self, *words: object) -> None:
+        """Installs or uninstalls something there."""
+        command = [sys.executable, "-m", "pip", "--python", self.python, "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*command, *map(str, words)], check=True)
 
     def variables(self, more: dict[str, str] | None = None) -> dict[str, str]:
         """The environment variables of a process there: its programs first, and no way back to the checkout."""
@@ -100,7 +110,7 @@ def find_program(name: str) -> str:
     built = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     found = os.environ.get(name.upper()) or (built if Path(built).is_file() else "") or shutil.which(name) or ""
     if not found:
-        pytest.skip(f"no {name} here: `make {name}` builds it with Go (or set {name.upper()} to where it is)")
+        lacks("go", f"no {name} here: `make {name}` builds it with Go (or set {name.upper()} to where it is)")
     return found
 
 

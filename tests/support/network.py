@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import uuid
 
-import pytest
+from tests.support.needs import lacks
 
 NETWORK = "192.0.2"  # kept for documentation and tests by RFC 5737
 
@@ -24,16 +24,16 @@ class Hosts:
 
     def __enter__(self) -> Hosts:
         if not shutil.which("ip"):
-            pytest.skip("no program ip: apt-get install iproute2")
+            lacks("ip", "no program ip: apt-get install iproute2")
         if os.geteuid():
-            pytest.skip("network namespaces need root")
+            lacks("ip", "network namespaces need root")
         try:
             self._switch = self._make("switch")
             self._ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
             self._ip("-n", self._switch, "link", "set", "bridge", "up")
         except subprocess.CalledProcessError as error:
             self.__exit__()
-            pytest.skip(f"network namespaces may not be made here: {error.stderr.strip()}")
+            lacks("ip", f"network namespaces may not be made here: {error.stderr.strip()}")
         return self
 
     def __exit__(self, *_: object) -> None:

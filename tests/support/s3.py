@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from malmungchi.transforms.io.storage import RETRY_SECONDS
+from tests.support.needs import lacks
 
 KEY, SECRET = "tester-key-7f3a", "tester-secret-91c4"
 
@@ -30,7 +29,7 @@ def find_server() -> str:
     built = [str(path) for path in cache.glob("malmungchi/versitygw-*/versitygw")]
     found = [os.environ.get("VERSITYGW"), shutil.which("versitygw"), *built]
     if not any(found):
-        pytest.skip("no S3 server: make versitygw (needs Go), or set VERSITYGW to where one is")
+        lacks("go", "no S3 server: make versitygw (needs Go), or set VERSITYGW to where one is")
     return next(filter(None, found))
 
 

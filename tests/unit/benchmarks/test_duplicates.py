@@ -75,10 +75,10 @@ def test_settings_reach_the_build_and_languages_are_counted(documents: str, tmp_
     assert Counter(published).keys() == {"ko", "Latn", "zh", "ru", "und"} == set(seen)
 
 
-def test_labelled_set(data: Path, tmp_path: Path) -> None:
+def test_labelled_set(real_data: Path, tmp_path: Path) -> None:
     """Pair recall of 0.9995 at least, and no document removed without need: the target of deduplication."""
-    documents = str(data / "labels" / "neardup_dev_docs.jsonl.zst")
-    pairs = read_pairs(str(data / "labels" / "neardup_dev_exact_pairs.parquet"), 0.8)
+    documents = str(real_data / "labels" / "neardup_dev_docs.jsonl.zst")
+    pairs = read_pairs(str(real_data / "labels" / "neardup_dev_exact_pairs.parquet"), 0.8)
     release(documents, tmp_path / "out", 0.8, None)
     found = judge(ids_of(documents), kept_ids(tmp_path / "out"), pairs)
     assert found["pairs"] == 5691

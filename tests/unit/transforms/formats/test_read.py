@@ -44,7 +44,6 @@ from malmungchi.transforms.formats.source import InputChangedError, Source
 from malmungchi.transforms.formats.table import _values
 from malmungchi.transforms.io.decompress import EXTENSIONS, BrokenError, expansion
 from malmungchi.transforms.io.storage import StorageError, open_input
-from tests.support import ROOT
 from tests.support.reading import columns_of
 
 CHUNK = 1 << 20
@@ -477,11 +476,8 @@ def test_parts_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cncf_glossary", "tldr", "statutes_small"])
-def test_real_files_as_the_standard_library_reads_them(name: str) -> None:
-    root = Path(os.environ.get("MALMUNGCHI_DATA", ROOT.parent / "shared" / "data"))
-    path = root / "corpus" / f"{name}.jsonl.zst"
-    if not path.exists():
-        pytest.skip(f"no real data at {path}; set MALMUNGCHI_DATA")
+def test_real_files_as_the_standard_library_reads_them(name: str, real_data: Path) -> None:
+    path = real_data / "corpus" / f"{name}.jsonl.zst"
     chunks = read(whole(path, codec="zstd"))
     data = zstandard.ZstdDecompressor().decompressobj().decompress(path.read_bytes())
     expected = [json.loads(line) for line in data.splitlines()]

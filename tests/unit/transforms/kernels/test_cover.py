@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import time
 import unicodedata
 from pathlib import Path
@@ -27,7 +26,6 @@ from malmungchi.transforms.kernels.minhash import (
 )
 from malmungchi.transforms.kernels.shingles import fold
 from malmungchi.transforms.kernels.utf8 import string_buffers
-from tests.support import ROOT
 from tests.unit.transforms.dedup.test_candidates import roots
 from tests.unit.transforms.kernels.test_shingles import codepoints
 
@@ -140,16 +138,9 @@ def test_a_large_component_of_one_template(own: float) -> None:
     assert (score[keeper >= 0] > 0.9).all()
 
 
-def labels() -> Path:
-    root = Path(os.environ.get("MALMUNGCHI_DATA", ROOT.parent / "shared" / "data"))
-    if not (root / "labels" / "neardup_dev_docs.jsonl.zst").exists():
-        pytest.skip("labelled documents are not here (../shared/data or MALMUNGCHI_DATA)")
-    return root / "labels"
-
-
-def test_labelled_documents_end_to_end() -> None:
+def test_labelled_documents_end_to_end(real_data: Path) -> None:
     """fold → signatures → bands → forest → components → cover, judged by all pairs of true Jaccard >= 0.8."""
-    folder = labels()
+    folder = real_data / "labels"
     with pa.CompressedInputStream(pa.OSFile(str(folder / "neardup_dev_docs.jsonl.zst")), "zstd") as file:
         rows = [json.loads(line) for line in file.read().split(b"\n") if line.strip()]
     ids = {str(row["id"]): k for k, row in enumerate(rows)}

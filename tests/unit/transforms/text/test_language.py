@@ -274,11 +274,11 @@ def test_shares_out_of_range_are_errors(wrong: dict[str, float]) -> None:
         Language(**wrong)
 
 
-def test_labelled_set(data: Path) -> None:
+def test_labelled_set(real_data: Path) -> None:
     """Recall of Korean 0.999 over all kinds, at most 2 of the others accepted: the target of the step."""
     from benchmarks.language import judge, read
 
-    documents = read(str(data / "labels" / "langid_dev.jsonl.zst"))
+    documents = read(str(real_data / "labels" / "langid_dev.jsonl.zst"))
     rows, _ = judge(documents, Language())
     korean = [row["accepted"] for document, row in zip(documents, rows, strict=True) if document["lang"] == "ko"]
     others = [row["accepted"] for document, row in zip(documents, rows, strict=True) if document["lang"] != "ko"]
