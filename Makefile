@@ -29,7 +29,7 @@ test: $(VENV)/.dev ## lint, types and tests
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	cd tests/types && $(abspath $(VENV))/bin/lint-imports --no-cache ../../pyproject.toml
-	$(VENV)/bin/pytest -q
+	$(VENV)/bin/pytest -q -n 2 --dist loadfile
 
 bench: $(VENV)/.dev ## measure speed and memory; other files or settings: make bench BENCH='FILE … --workers 1'
 	$(VENV)/bin/python -m benchmarks.build $(BENCH)

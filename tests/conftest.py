@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import needs
+from tests.support.once import locked, made_once
 
 if TYPE_CHECKING:
     from tests.support.cluster import Cluster
@@ -20,12 +21,29 @@ settings.register_profile("default", deadline=None, max_examples=100)
 settings.load_profile("default")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of clusters take both of two cores, and strike in the middle of a stage."""
+    for item in items:
+        if "elsewhere" in getattr(item, "fixturenames", ()):
+            item.add_marker("alone")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where something is known to be here, a test that is skipped for want of it has failed."""
     report = yield
     needs.insist(report)
     return report
+
+
+@pytest.fixture(autouse=True)
+def _alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Lets no two tests that are marked so run at once, whatever pytest-xdist gives to its workers."""
+    if request.node.get_closest_marker("alone") is None:
+        yield
+    else:
+        with locked(tmp_path_factory, "alone"):
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +57,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout."""
     from tests.support.elsewhere import build_wheel
 
-    return build_wheel(tmp_path_factory.mktemp("wheel"))
+    with made_once(tmp_path_factory, "wheel") as (folder, first):
+        if first:
+            build_wheel(folder)
+        (file,) = (folder / "dist").glob("*.whl")
+        return file
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +69,11 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environm
     """An environment of its own with the wheel, its kernels compiled as the image's build does it."""
     from tests.support.elsewhere import Environment
 
-    place = Environment(tmp_path_factory.mktemp("elsewhere"), wheel)
-    place.run("-m", "malmungchi.pipelines.process.preload")
-    return place
+    with made_once(tmp_path_factory, "elsewhere") as (folder, first):
+        place = Environment(folder, wheel)
+        if first:
+            place.run("-m", "malmungchi.pipelines.process.preload")
+        return place
 
 
 @pytest.fixture

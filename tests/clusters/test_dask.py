@@ -339,6 +339,7 @@ def test_a_value_that_only_other_runners_understand_is_an_error() -> None:
         outcome(lambda root: numbers(root) | beam.Map(lambda n: beam.window.TimestampedValue(n, 0)))
 
 
+@pytest.mark.alone
 def test_a_cluster_that_does_not_answer_is_an_error_within_seconds() -> None:
     options = PipelineOptions([f"--dask_client_address=tcp://127.0.0.1:{free_port()}"])
     start = time.monotonic()

@@ -622,11 +622,14 @@ def test_a_job_that_loses_its_lock_stops(place: str) -> None:
 # ---- signals and stalls
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("signum", "code", "workers"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 2)])
 def test_signals_stop_within_seconds_and_say_what_is_kept(
-    signum: signal.Signals, code: int, workers: int, large: Path, tmp_path: Path
+    signum: signal.Signals, code: int, workers: int, tmp_path: Path
 ) -> None:
-    arguments = ["build", "--input", large, "--output", tmp_path / "out", "--execution-chunk-bytes", "32KiB"]
+    # So much that a busy machine is not done with it before it is looked at.
+    source = write(tmp_path / "large.jsonl", corpus.rows(20_000, 7))
+    arguments = ["build", "--input", source, "--output", tmp_path / "out", "--execution-chunk-bytes", "32KiB"]
     arguments += ["--workers", workers] if workers else []
     process = start(*arguments, start_new_session=True)
     wait_for(lambda: len(list((tmp_path / "out").glob("_staging/*/refine/*.json"))) > 2)
@@ -645,6 +648,7 @@ def test_signals_stop_within_seconds_and_say_what_is_kept(
     malmungchi("verify", tmp_path / "out")
 
 
+@pytest.mark.alone
 def test_a_second_signal_ends_all_at_once(large: Path, tmp_path: Path) -> None:
     process = start("build", "--input", large, "--output", tmp_path / "out", "--workers", 2)
     wait_for(lambda: list((tmp_path / "out").glob("_staging/*/cut/*.json")))
@@ -656,6 +660,7 @@ def test_a_second_signal_ends_all_at_once(large: Path, tmp_path: Path) -> None:
     wait_for(lambda: gone(children), 8)
 
 
+@pytest.mark.alone
 def test_stalled_workers_are_noticed(large: Path, tmp_path: Path) -> None:
     arguments = ["build", "--input", large, "--output", tmp_path / "out", "--execution-chunk-bytes", "32KiB"]
     process = start(*arguments, "--workers", 2, "--execution-stall-seconds", 3)

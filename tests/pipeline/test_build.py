@@ -298,6 +298,7 @@ def test_the_stages_one_by_one_make_the_same_release(release: Path, inputs: Path
     )
 
 
+@pytest.mark.alone
 def test_a_killed_worker_is_an_error_within_seconds_and_the_job_goes_on(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", corpus.rows(20_000, 7))
     arguments = ["build", "--input", source, "--output", tmp_path / "out", "--execution-chunk-bytes", "64KiB"]

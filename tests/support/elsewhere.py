@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import shutil
 import socket
@@ -50,17 +51,22 @@ def pack(source: Path, folder: Path) -> Path:
 
 
 class Environment:
-    """A virtual environment in `folder` with a wheel in it, or without ours if there is none. `away` is a folder to
-    work in that has nothing to do with it."""
+    """A virtual environment in `folder` with a wheel in it, or without ours if there is none; made unless it is there.
+    `away` is a folder to work in that has nothing to do with it."""
 
     def __init__(self, folder: Path, wheel: Path | None) -> None:
         self.home, self.away = folder / "environment", folder / "away"
-        self.away.mkdir()
         self._cache = folder / "kernels"
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.home], check=True)
+        if not self.home.exists():
+            self._make(wheel)
         (self.packages,) = self.home.glob("lib/python*/site-packages")
+
+    def _make(self, wheel: Path | None) -> None:
+        self.away.mkdir()
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.home], check=True)
+        (packages,) = self.home.glob("lib/python*/site-packages")
         others = [path for path in sys.path if Path(path).name == "site-packages"]
-        (self.packages / "others.pth").write_text("\n".join(others) + "\n")
+        (packages / "others.pth").write_text("\n".join(others) + "\n")
         if wheel is not None:
             self.pip("install", "--no-deps", "--no-index", wheel)
 
@@ -114,11 +120,20 @@ def find_program(name: str) -> str:
     return found
 
 
+# Below the ports that the system gives to outgoing connections (32768 up), some for each worker of pytest-xdist.
+_FIRST_PORT, _PORTS = 20_000, 1_000
+_numbers = itertools.count(os.getpid())  # another run beside this one begins elsewhere
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        return int(place.getsockname()[1])
+    """A port that nobody listens on, and that no other worker is given, nor this one soon again."""
+    first = _FIRST_PORT + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) * _PORTS
+    for number in itertools.islice(_numbers, _PORTS):
+        port = first + number % _PORTS
+        with socket.socket() as place, contextlib.suppress(OSError):
+            place.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"no free port from {first} on")
 
 
 def until(done: Callable[[], object], seconds: float = 60.0) -> None:

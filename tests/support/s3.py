@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from malmungchi.transforms.io.storage import RETRY_SECONDS
+from tests.support.elsewhere import free_port
 from tests.support.needs import lacks
 
 KEY, SECRET = "tester-key-7f3a", "tester-secret-91c4"
@@ -33,17 +34,11 @@ def find_server() -> str:
     return next(filter(None, found))
 
 
-def _free_port() -> int:
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        return int(place.getsockname()[1])
-
-
 @contextmanager
 def server(folder: Path) -> Iterator[int]:
     """Serves the sub-folders of `folder` as buckets; the port."""
     command = find_server()
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         [command, "--port", f"127.0.0.1:{port}", "posix", str(folder)],
         env={**os.environ, "ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET},

@@ -188,6 +188,7 @@ def test_prose_stays_inside_its_buffer(documents: list[str]) -> None:
         assert mine.tolist() == theirs.tolist()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mark", ["<!--", "<script>", "](", "{/*", "<a ", "`", "&a", "http://"])
 def test_prose_takes_linear_time_whatever_is_never_closed(mark: str) -> None:
     prose("warm")
