@@ -63,7 +63,7 @@ class Costs:
     # from; and what a step adds: (at least, for each MB that one task takes in).
     launcher: float
     worker: float
-    nursery: float
+    fork_server: float
     memory: dict[str, tuple[float, float]]
 
 
@@ -254,6 +254,6 @@ def _costs(
         start_cpu=_mean(started, "cpu"),
         launcher=max(one["launcher_mb"] for one in started),
         worker=max(one["base"] for one in fine),
-        nursery=max(one["worker_mb"] for one in started),
+        fork_server=max(one["worker_mb"] for one in started),
         memory=held,
     )

@@ -349,7 +349,7 @@ def check(files: list[str], gigabytes: float, costs: Costs, workers: int, keep: 
     others = _busy() - busy - run["cpu"]
     rows = [
         ("time, s", job.wall(costs, workers), run["wall"]),
-        ("memory of a worker, MB", max(costs.nursery, *(step.memory for step in job.steps)), run["worker_mb"]),
+        ("memory of a worker, MB", max(costs.fork_server, *(step.memory for step in job.steps)), run["worker_mb"]),
         ("memory of the launcher, MB", job.launcher, run["launcher_mb"]),
     ]
     print(f"{human(size)}: stages took {run['stages']}, all cores {run['cpu']:.1f} s, and {others:.1f} s for others")

@@ -139,8 +139,9 @@ def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: 
 
 
 def _doctor(arguments: argparse.Namespace, beam: list[str], config: Config) -> int:
+    from malmungchi.pipelines.job.diagnosis import PROBLEM, conclusion
     from malmungchi.pipelines.job.display import Display
-    from malmungchi.pipelines.job.doctor import PROBLEM, conclusion, examine
+    from malmungchi.pipelines.job.doctor import examine
     from malmungchi.pipelines.runners import registry
 
     beam = registry.complete(beam, config.execution.workers)

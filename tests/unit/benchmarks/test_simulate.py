@@ -32,7 +32,7 @@ def costs(rows: dict[str, float], stored: dict[str, float]) -> benchmarks.Costs:
         seconds=dict.fromkeys(steps, 0.01), stored=stored, rows=rows, staged=0.6, kept=0.5,
         segments={"text": (1e-4, 1e-4), "numbers": (1e-5, 1e-5)}, split={"text": 0.01, "numbers": 0.003}, task=1e-4,
         reference=4e-6, reference_kb=(1.2, 0.9), entry=1e-6, start=5.0, start_cpu=5.0, launcher=300.0, worker=260.0,
-        nursery=400.0, memory={step: (150.0, 8.0 if step == "publish" else 2.0) for step in steps},
+        fork_server=400.0, memory={step: (150.0, 8.0 if step == "publish" else 2.0) for step in steps},
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from malmungchi.pipelines.job import doctor
+from malmungchi.pipelines.job import diagnosis, doctor, questions
 from malmungchi.pipelines.runners.versions import versions
 from malmungchi.schemas.config import Config, Execution
 from malmungchi.transforms.io import storage
@@ -27,7 +27,7 @@ def left(folder: Path) -> list[str]:
 
 def warnings(said: str) -> list[str]:
     """What was warned of, problems included; the speed of storage is the business of whoever else uses this machine."""
-    lines = [line for line in said.splitlines() if line.startswith((doctor.WARNING, doctor.PROBLEM))]
+    lines = [line for line in said.splitlines() if line.startswith((diagnosis.WARNING, diagnosis.PROBLEM))]
     return [line for line in lines if "MB/s to write" not in line]
 
 
@@ -113,9 +113,9 @@ def change(**changes: Any) -> dict[str, Any]:
 
 
 def test_good_answers_are_all_ok() -> None:
-    found = doctor.diagnose([change(), change(pid=2)], 999.0, 1002.0)
-    assert {finding.level for finding in found} == {doctor.OK}
-    assert doctor.conclusion(found) == "all is well"
+    found = diagnosis.diagnose([change(), change(pid=2)], 999.0, 1002.0)
+    assert {finding.level for finding in found} == {diagnosis.OK}
+    assert diagnosis.conclusion(found) == "all is well"
     assert "2 processes on 1 hosts (a)" in found[0].what
 
 
@@ -140,11 +140,11 @@ def place(**changes: Any) -> dict[str, Any]:
 def test_each_bad_answer_is_found_and_comes_with_advice(
     others: list[dict[str, Any]], level: str, words: str, advice: str
 ) -> None:
-    found = doctor.diagnose([change(), *others], 999.0, 1002.0)
-    (bad,) = [finding for finding in found if finding.level != doctor.OK]
+    found = diagnosis.diagnose([change(), *others], 999.0, 1002.0)
+    (bad,) = [finding for finding in found if finding.level != diagnosis.OK]
     assert bad.level == level
-    assert doctor.conclusion(found) == (
-        "1 problems, 0 warnings" if level == doctor.PROBLEM else "0 problems, 1 warnings"
+    assert diagnosis.conclusion(found) == (
+        "1 problems, 0 warnings" if level == diagnosis.PROBLEM else "0 problems, 1 warnings"
     )
     assert words in bad.what
     assert advice in bad.advice
@@ -154,7 +154,7 @@ def test_each_bad_answer_is_found_and_comes_with_advice(
 
 
 def test_good_storage_breaks_none(tmp_path: Path) -> None:
-    found = doctor._try_place(str(tmp_path), "object")
+    found = questions.try_place(str(tmp_path), "object")
     assert found["broken"] == []
     assert found["put"] > 0
 
@@ -181,7 +181,7 @@ def test_each_broken_promise_is_found(
     name: str, fake: Any, what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(storage, name, fake)
-    assert any(what in broken for broken in doctor._try_place(str(tmp_path), "object")["broken"])
+    assert any(what in broken for broken in questions.try_place(str(tmp_path), "object")["broken"])
 
 
 # ---- runners that do
@@ -194,7 +194,7 @@ def settings(tmp_path: Path) -> Config:
 def test_a_runner_that_only_says_it_is_done_is_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor.drive, "run", lambda *_: None)
     (found,) = doctor.examine([], settings(tmp_path))
-    assert found.level == doctor.PROBLEM
+    assert found.level == diagnosis.PROBLEM
     assert "0 are here" in found.what
 
 
@@ -210,6 +210,6 @@ def test_a_build_that_differs_is_found_out(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(doctor, "build", wrong)
     monkeypatch.chdir(ROOT)
     found = doctor.examine([], settings(tmp_path))[-1]
-    assert found.level == doctor.PROBLEM
+    assert found.level == diagnosis.PROBLEM
     assert "differs from the local one in README.md" in found.what
     assert not os.path.exists(tmp_path / "work")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from malmungchi.pipelines.cli import main as cli
 from malmungchi.pipelines.job import build, display
-from malmungchi.pipelines.runners import registry
+from malmungchi.pipelines.runners import base, registry
 from malmungchi.pipelines.runners.base import RunnerError
 from tests.pipeline.test_build import write
 from tests.support import corpus
@@ -217,3 +218,20 @@ def test_of_workers_elsewhere_finished_tasks_are_shown(monkeypatch: pytest.Monke
     shown.elsewhere = fails
     with shown.stage("publish", 0):
         until(lambda: "publish: finished tasks: not known at the moment" in stream.getvalue())
+
+
+class Fine(base.Runner):
+    """One of another package."""
+
+    name = "fine"
+
+    def complete(self, given: base.Options, workers: int) -> base.Options:
+        return given.default("parallelism", workers)
+
+
+def test_a_runner_of_another_package_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = metadata.EntryPoint("fine", f"{__name__}:Fine", registry.ENTRY_POINTS)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: metadata.EntryPoints([point]))
+    assert registry.complete(["--runner=FineRunner"], 3) == ["--runner=FineRunner", "--parallelism=3"]
+    with pytest.raises(RunnerError, match=r"did you mean 'fine'.*spark, fine, or module"):
+        registry.runner_of(["--runner=fime"])
