@@ -121,6 +121,102 @@ def _head(h: Any, size_class: Any, mask: Any) -> Any:
     return (h >> np.uint64(8)) + size_class * np.uint64(0x9E3779B97F4A7C15) & mask
 
 
+@numba.njit(nogil=True)
+def _text(d: Any, kept_codepoints: Any, kept_starts: Any, codepoints: Any, starts: Any) -> Any:
+    """The code points of document `d`: the kept ones from before come first."""
+    fixed = kept_starts.size - 1
+    if d < fixed:
+        return kept_codepoints[kept_starts[d] : kept_starts[d + 1]]
+    return codepoints[starts[d - fixed] : starts[d - fixed + 1]]
+
+
+@numba.njit(nogil=True)
+def _slots(members: Any, kept_starts: Any, starts: Any) -> Any:
+    """How many counters the shingles of a component's documents have: a power of two."""
+    fixed, total = kept_starts.size - 1, np.int64(0)
+    for d in members:
+        total += kept_starts[d + 1] - kept_starts[d] if d < fixed else starts[d - fixed + 1] - starts[d - fixed]
+    slots = np.int64(1024)
+    while slots < total and slots < _FREQUENCIES:
+        slots *= 2
+    return slots
+
+
+@numba.njit(nogil=True)
+def _best_of_all(
+    flat: Any, kept_at: Any, kept: Any, size: Any, table: Any, table_mask: Any, best: Any, threshold: Any
+) -> Any:
+    """(similarity, number) of the kept document most similar to the set of `size` hashes in `table`, by comparing with
+    each; (`best`, -1) where none is more similar than `best`."""
+    who = np.int64(-1)
+    for other in range(kept):
+        s = _similarity(flat, kept_at[other], kept_at[other + 1], size, table, table_mask, max(best, threshold))
+        if s > best:
+            best, who = s, np.int64(other)
+    return best, who
+
+
+@numba.njit(nogil=True)
+def _best_of_index(
+    d: Any,
+    prefix: Any,
+    reach: Any,
+    chosen: Any,
+    heads: Any,
+    mask: Any,
+    post_hash: Any,
+    posts: Any,
+    seen: Any,
+    flat: Any,
+    kept_at: Any,
+    size: Any,
+    table: Any,
+    table_mask: Any,
+    best: Any,
+    threshold: Any,
+) -> Any:
+    """`_best_of_all` by the postings of the prefix of document `d`; of equals the one kept first."""
+    who = np.int64(-1)
+    smallest = np.int64(_size_class(np.ceil(threshold * size - 1e-6)))
+    for i in range(chosen):
+        h = prefix[i]
+        for size_class in range(smallest, np.int64(_size_class(reach[i])) + 1):
+            at = np.int64(heads[_head(h, np.uint64(size_class), mask)])
+            while at >= 0:
+                k = np.int64(posts[at, 0])
+                if post_hash[at] == h and posts[at, 1] >= size and seen[k] != d:
+                    seen[k] = d
+                    s = _similarity(flat, kept_at[k], kept_at[k + 1], size, table, table_mask, max(best, threshold))
+                    if s > best or (s == best and k < who):
+                        best, who = s, k
+                at = np.int64(posts[at, 2])
+    return best, who
+
+
+@numba.njit(nogil=True)
+def _post(
+    kept: Any,
+    size: Any,
+    prefix: Any,
+    reach: Any,
+    chosen: Any,
+    heads: Any,
+    mask: Any,
+    post_hash: Any,
+    posts: Any,
+    at: Any,
+) -> Any:
+    """Adds the prefix of kept document `kept`, of `size` hashes, to the postings, whose number is `at`; the new one."""
+    size_class = _size_class(size)
+    for i in range(chosen):
+        slot = _head(prefix[i], size_class, mask)
+        post_hash[at] = prefix[i]
+        posts[at, 0], posts[at, 1], posts[at, 2] = kept, reach[i], heads[slot]
+        heads[slot] = at
+        at += 1
+    return at
+
+
 @numba.njit(cache=True, nogil=True)
 def _walk(
     kept_codepoints: Any,
@@ -168,30 +264,18 @@ def _walk(
         kept, postings = np.int64(0), np.int64(0)
         kept_at[0] = 0
         if indexed:
-            total = np.int64(0)
-            for d in members:
-                total += kept_starts[d + 1] - kept_starts[d] if d < fixed else starts[d - fixed + 1] - starts[d - fixed]
-            slots = np.int64(1024)
-            while slots < total and slots < _FREQUENCIES:
-                slots *= 2
+            slots = _slots(members, kept_starts, starts)
             mask = np.uint64(slots - 1)
             if counters.size < slots:
                 counters, heads = np.empty(slots, np.uint32), np.empty(slots, np.int32)
             counters[:slots] = 0
             heads[:slots] = -1
             for d in members:
-                if d < fixed:
-                    text = kept_codepoints[kept_starts[d] : kept_starts[d + 1]]
-                else:
-                    text = codepoints[starts[d - fixed] : starts[d - fixed + 1]]
-                _count(text, n, block, counters, mask)
+                _count(_text(d, kept_codepoints, kept_starts, codepoints, starts), n, block, counters, mask)
             _classes(counters, slots)
             seen[: members.size] = -1
         for d in members:
-            if d < fixed:
-                text = kept_codepoints[kept_starts[d] : kept_starts[d + 1]]
-            else:
-                text = codepoints[starts[d - fixed] : starts[d - fixed + 1]]
+            text = _text(d, kept_codepoints, kept_starts, codepoints, starts)
             size, table_mask = distinct(text, np.int64(0), np.int64(text.size), n, block, table, own)
             if size == 0:
                 continue
@@ -200,44 +284,25 @@ def _walk(
                 chosen = _prefix(own, size, threshold, counters, mask, bins, prefix, reach)
             judged = d - fixed
             if judged >= 0:
-                best, who = score[judged], np.int64(-1)
+                best = score[judged]
                 if indexed:
-                    smallest = np.int64(_size_class(np.ceil(threshold * size - 1e-6)))
-                    for i in range(chosen):
-                        h = prefix[i]
-                        for size_class in range(smallest, np.int64(_size_class(reach[i])) + 1):
-                            at = np.int64(heads[_head(h, np.uint64(size_class), mask)])
-                            while at >= 0:
-                                k = np.int64(posts[at, 0])
-                                if post_hash[at] == h and posts[at, 1] >= size and seen[k] != d:
-                                    seen[k] = d
-                                    s = _similarity(
-                                        flat, kept_at[k], kept_at[k + 1], size, table, table_mask, max(best, threshold)
-                                    )
-                                    if s > best or (s == best and k < who):
-                                        best, who = s, k
-                                at = np.int64(posts[at, 2])
+                    best, who = _best_of_index(
+                        d, prefix, reach, chosen, heads, mask, post_hash, posts, seen,
+                        flat, kept_at, size, table, table_mask, best, threshold,
+                    )  # fmt: skip
                 else:
-                    for other in range(kept):
-                        begin, end = kept_at[other], kept_at[other + 1]
-                        s = _similarity(flat, begin, end, size, table, table_mask, max(best, threshold))
-                        if s > best:
-                            best, who = s, np.int64(other)
+                    best, who = _best_of_all(flat, kept_at, kept, size, table, table_mask, best, threshold)
                 if who >= 0:
                     keeper[judged], score[judged] = kept_doc[who], best
                 if best > 0 or not grow:
                     continue
-            flat[kept_at[kept] : kept_at[kept] + size] = own[:size]
+            begin = kept_at[kept]
+            for i in range(size):  # a loop: numba takes two seconds to compile the copy of a slice
+                flat[begin + i] = own[i]
             kept_doc[kept] = d
-            kept_at[kept + 1] = kept_at[kept] + size
+            kept_at[kept + 1] = begin + size
             if indexed:
-                size_class = _size_class(size)
-                for i in range(chosen):
-                    slot = _head(prefix[i], size_class, mask)
-                    post_hash[postings] = prefix[i]
-                    posts[postings, 0], posts[postings, 1], posts[postings, 2] = kept, reach[i], heads[slot]
-                    heads[slot] = postings
-                    postings += 1
+                postings = _post(kept, size, prefix, reach, chosen, heads, mask, post_hash, posts, postings)
             kept += 1
 
 

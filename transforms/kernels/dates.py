@@ -9,6 +9,9 @@ import numpy as np
 
 _DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 BAD = np.iinfo(np.int64).min
+# Not Python's numbers: numba would compile a function anew for each that it is given.
+_YEAR, _MONTH, _DAY = (np.int64(int.from_bytes(mark.encode(), "big")) for mark in "년월일")
+_TWO, _MANY = np.int64(2), np.int64(32)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -42,23 +45,24 @@ def _date(year: int, month: int, day: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _syllable(data: Any, i: int, end: int, a: int, b: int, c: int) -> bool:
-    return i + 2 < end and data[i] == a and data[i + 1] == b and data[i + 2] == c
+def _syllable(data: Any, i: int, end: int, bytes_: int) -> bool:
+    """Whether the three bytes of a syllable stand at `i`."""
+    return i + 2 < end and np.int64(data[i]) << 16 | np.int64(data[i + 1]) << 8 | np.int64(data[i + 2]) == bytes_
 
 
 @numba.njit(cache=True, nogil=True)
 def _calendar(data: Any, i: int, end: int, year: int) -> Any:
     """(seconds or BAD, index behind it) of a date whose year ends at `i`: 2023-05-03, 2023. 5. 3., 2023년 5월 3일."""
-    korean = _syllable(data, i, end, 0xEB, 0x85, 0x84)  # 년
+    korean = _syllable(data, i, end, _YEAR)
     mark = data[i]
     if not korean and mark != 45 and mark != 46 and mark != 47:  # - . /
         return BAD, i
-    month, j = _digits(data, _spaces(data, i + (3 if korean else 1), end), end, 2)
-    if not (_syllable(data, j, end, 0xEC, 0x9B, 0x94) if korean else j < end and data[j] == mark):  # 월
+    month, j = _digits(data, _spaces(data, i + (3 if korean else 1), end), end, _TWO)
+    if not (_syllable(data, j, end, _MONTH) if korean else j < end and data[j] == mark):
         return BAD, i
-    day, j = _digits(data, _spaces(data, j + (3 if korean else 1), end), end, 2)
+    day, j = _digits(data, _spaces(data, j + (3 if korean else 1), end), end, _TWO)
     if korean:
-        if not _syllable(data, j, end, 0xEC, 0x9D, 0xBC):  # 일
+        if not _syllable(data, j, end, _DAY):
             return BAD, i
         j += 3
     elif mark == 46 and j < end and data[j] == 46:
@@ -69,22 +73,22 @@ def _calendar(data: Any, i: int, end: int, year: int) -> Any:
 @numba.njit(cache=True, nogil=True)
 def _time(data: Any, i: int, end: int) -> int:
     """Seconds to add for the time of day at `i`, with its zone: 12:30, 12:30:05.123Z, 123005+0900; or BAD."""
-    hour, j = _digits(data, i, end, 2)
+    hour, j = _digits(data, i, end, _TWO)
     if j != i + 2 or hour > 23:
         return BAD
     colon = j < end and data[j] == 58
     i = j + colon
-    minute, j = _digits(data, i, end, 2)
+    minute, j = _digits(data, i, end, _TWO)
     if j != i + 2 or minute > 59:
         return BAD
     second = 0
     if j < end and (data[j] == 58 if colon else 48 <= data[j] <= 57):
         i = j + colon
-        second, j = _digits(data, i, end, 2)
+        second, j = _digits(data, i, end, _TWO)
         if j != i + 2 or second > 60:
             return BAD
         if j + 1 < end and (data[j] == 46 or data[j] == 44) and 48 <= data[j + 1] <= 57:
-            _, j = _digits(data, j + 1, end, 32)
+            _, j = _digits(data, j + 1, end, _MANY)
     seconds = hour * 3600 + minute * 60 + second
     i = _spaces(data, j, end)
     if i == end or (i + 1 == end and data[i] | 32 == 122):  # nothing, or Z
@@ -94,13 +98,13 @@ def _time(data: Any, i: int, end: int) -> int:
     if data[i] != 43 and data[i] != 45:
         return BAD
     sign = 1 if data[i] == 45 else -1
-    hour, j = _digits(data, i + 1, end, 2)
+    hour, j = _digits(data, i + 1, end, _TWO)
     if j != i + 3 or hour > 23:
         return BAD
     minute = 0
     if j < end:
         i = j + (data[j] == 58)
-        minute, j = _digits(data, i, end, 2)
+        minute, j = _digits(data, i, end, _TWO)
         if j != i + 2 or minute > 59:
             return BAD
     return seconds + sign * (hour * 3600 + minute * 60) if j == end else BAD
@@ -111,7 +115,7 @@ def _one(data: Any, i: int, end: int) -> int:
     i = _spaces(data, i, end)
     while end > i and data[end - 1] == 32:
         end -= 1
-    number, j = _digits(data, i, end, 19)
+    number, j = _digits(data, i, end, np.int64(19))
     count = j - i
     if count == 8:  # 20230503
         day = _date(number // 10000, number // 100 % 100, number % 100)
@@ -123,7 +127,7 @@ def _one(data: Any, i: int, end: int) -> int:
         return day + rest if day != BAD and rest != BAD else BAD
     else:
         if j < end and data[j] == 46 and count <= 10:  # a fraction of a second
-            _, j = _digits(data, j + 1, end, 32)
+            _, j = _digits(data, j + 1, end, _MANY)
         if j < end:
             return BAD
         if 9 <= count <= 10:

@@ -349,7 +349,7 @@ def scan(
     """
     stack = np.zeros(MAX_DEPTH + 2, np.uint8)  # 1: object, 0: array
     scratch = np.zeros(len(names) + 8, np.uint8)
-    k = 0
+    k = np.int64(0)
     meta_offsets[0] = 0
     for row in range(len(starts)):
         start, end = starts[row], ends[row]
@@ -411,6 +411,15 @@ def _scalar(data: Any, i: int) -> Any:
     if c == 102 and data[i + 1] == 97 and data[i + 2] == 108 and data[i + 3] == 115 and data[i + 4] == 101:
         return BOOL, i + 5
     return ABSENT, VALUE
+
+
+@numba.njit(cache=True, nogil=True)
+def _member(data: Any, i: int, end: int, lone: bool, meta: Any, k: int) -> int:
+    """Copies the member data[i:end] to meta[k:], with lone surrogates replaced if it has some; the index behind it."""
+    _copy(data, i, meta, k, end - i)
+    if lone:
+        replace_lone(meta, k, k + end - i)
+    return k + end - i
 
 
 @numba.njit(cache=True, nogil=True)
@@ -510,10 +519,7 @@ def _line(
                         spans[wanted, 1] = behind - quote
                     else:
                         meta[k] = 123 if k == first else 44
-                        _copy(data, begin, meta, k + 1, behind - begin)
-                        if lone:
-                            replace_lone(meta, k + 1, k + 1 + behind - begin)
-                        k += 1 + behind - begin
+                        k = _member(data, begin, behind, lone, meta, k + 1)
                 if not closing:
                     lone = False if depth == 1 else lone
                     key = stack[depth] == 1

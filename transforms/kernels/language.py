@@ -127,7 +127,7 @@ def _is(data: Any, i: int, end: int, text: Any) -> Any:
     return True
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, cache=True)
 def _find(data: Any, i: int, end: int, text: Any) -> Any:
     """Index behind the next `text`, or -1."""
     first = text[0]
@@ -138,7 +138,7 @@ def _find(data: Any, i: int, end: int, text: Any) -> Any:
     return np.int64(-1)
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, cache=True)
 def _byte_in_line(data: Any, i: int, end: int, byte: int) -> Any:
     """Index of the next `byte` before the line's end and within reach, or -1."""
     for k in range(np.uint64(i), np.uint64(min(end, i + _REACH))):
@@ -149,7 +149,7 @@ def _byte_in_line(data: Any, i: int, end: int, byte: int) -> Any:
     return np.int64(-1)
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, cache=True)
 def _line_end(data: Any, i: int, end: int) -> Any:
     """Index of the line feed that ends the line, or `end`."""
     for k in range(np.uint64(i), np.uint64(end)):
@@ -158,7 +158,7 @@ def _line_end(data: Any, i: int, end: int) -> Any:
     return end
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, cache=True)
 def _skip_element(data: Any, i: int, end: int, close: Any, missing: Any, kind: int) -> Any:
     """Index behind the closing `close`, or `i` when there is none; looked for to the end at most once a document."""
     if missing[kind]:
@@ -177,7 +177,7 @@ def _skip_tag(data: np.ndarray, i: int, end: int, missing: np.ndarray) -> int:
     `missing` (bool[6]) remembers which closings the rest of the document lacks: without it, time is quadratic.
     """
     if _is(data, i, end, b"<!--"):
-        return _skip_element(data, i, end, b"-->", missing, 0)
+        return _skip_element(data, i, end, b"-->", missing, np.int64(0))
     if i + 1 >= end:
         return i
     b = data[i + 1] | 32
@@ -193,13 +193,13 @@ def _skip_tag(data: np.ndarray, i: int, end: int, missing: np.ndarray) -> int:
     if k < 0:
         return i
     if _is(data, i + 1, end, b"script"):
-        return _skip_element(data, k, end, b"</script>", missing, 1)
+        return _skip_element(data, k, end, b"</script>", missing, np.int64(1))
     if _is(data, i + 1, end, b"style"):
-        return _skip_element(data, k, end, b"</style>", missing, 2)
+        return _skip_element(data, k, end, b"</style>", missing, np.int64(2))
     if _is(data, i + 1, end, b"pre>") or _is(data, i + 1, end, b"pre "):
-        return _skip_element(data, k, end, b"</pre>", missing, 3)
+        return _skip_element(data, k, end, b"</pre>", missing, np.int64(3))
     if _is(data, i + 1, end, b"code>") or _is(data, i + 1, end, b"code "):
-        return _skip_element(data, k, end, b"</code>", missing, 4)
+        return _skip_element(data, k, end, b"</code>", missing, np.int64(4))
     return k
 
 
@@ -239,10 +239,9 @@ def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tup
     words = 0
     code = 0
     wide = 0
-    letters = np.zeros(3, np.int64)  # by kind of token
+    in_words = in_code = np.int64(0)  # letters
     comment = False
-    k = start
-    to = start
+    to = k = start
     while k < end:
         while k < end and out[k] <= 32:
             k += 1
@@ -260,8 +259,13 @@ def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tup
         code += kind == 2
         wide += kind == 3
         if kind == 1 or kind == 2:
+            letters = np.int64(0)
             for j in range(token, k):
-                letters[kind] += kinds[out[j]] == _LOWER or kinds[out[j]] == _UPPER
+                letters += kinds[out[j]] == _LOWER or kinds[out[j]] == _UPPER
+            if kind == 1:
+                in_words += letters
+            else:
+                in_code += letters
         if kind == 1 or kind == 3:
             if to > start:  # between tokens only: a line may not grow, since `prose` has no room for more
                 out[to] = 32
@@ -270,8 +274,83 @@ def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tup
                 out[to] = out[j]
                 to += 1
     if wide == 0 and code * 3 >= words:
-        return start, letters[1] + letters[2], wide
-    return to, letters[2], wide
+        return start, in_words + in_code, wide
+    return to, in_code, wide
+
+
+@numba.njit(nogil=True, cache=True)
+def _fenced(data: np.ndarray, i: int, end: int, fence: int) -> tuple[bool, int]:
+    """(whether the line at `i` is one of code or of its fence, the mark of the fence after it, 0 outside of code)."""
+    while i < end and (data[i] == 32 or data[i] == 62 or data[i] == 9):
+        i += 1
+    mark = np.int64(data[i]) if i + 2 < end else np.int64(0)
+    if (mark == 96 or mark == 126) and data[i + 1] == mark and data[i + 2] == mark:
+        if fence == 0:
+            return True, mark
+        if fence == mark:
+            return True, np.int64(0)
+    return fence != 0, fence
+
+
+@numba.njit(nogil=True, cache=True)
+def _left_out(data: np.ndarray, i: int, end: int, missing: np.ndarray, barren: int) -> tuple[int, int, int]:
+    """(index behind what begins at the mark `i` and is left out, the byte in its place or 0, `barren`).
+
+    The index is `i` where nothing is left out. Before `barren`, no target of a link closes.
+    """
+    b = data[i]
+    if b == 60:  # <
+        return _skip_tag(data, i, end, missing), 32, barren
+    if b == 96:  # `
+        return max(_byte_in_line(data, i + 1, end, 96) + 1, i), 0, barren
+    if b == 104:
+        if _is(data, i, end, b"http://") or _is(data, i, end, b"https://"):
+            while i < end and 32 < data[i] < 0x80 and data[i] != 41 and data[i] != 62 and data[i] != 34:
+                i += 1
+    elif b == 93:
+        if i + 1 < end and data[i + 1] == 40:  # ](
+            target = np.int64(-1) if i < barren else _byte_in_line(data, i + 2, end, 41)
+            if target >= 0:
+                return target + 1, 93, barren
+            barren = max(barren, i + _REACH)  # nothing closes here: looked for once, not at each bracket
+    elif b == 123:
+        if _is(data, i, end, b"{/*"):  # a comment of MDX
+            return _skip_element(data, i, end, b"*/}", missing, np.int64(5)), 0, barren
+    elif b == 38:  # &
+        k = i + 1
+        while k < end and k < i + 10 and (97 <= (data[k] | 32) <= 122 or data[k] == 35 or 48 <= data[k] <= 57):
+            k += 1
+        if k < end and k > i + 1 and data[k] == 59:
+            return k + 1, 32, barren
+    return i, 0, barren
+
+
+@numba.njit(nogil=True, cache=True)
+def _copy_line(
+    data: np.ndarray, i: int, end: int, out: np.ndarray, to: int, full: int, marks: np.ndarray, missing: np.ndarray
+) -> tuple[int, int]:
+    """Copies the line at `i`, or several where a tag crosses lines, without what is marked as code, to `out[to:]`.
+
+    Gives the index of what ends it (a line feed, the document's end, or what comes once `to` is `full`), and of the
+    end of what is written.
+    """
+    barren = i
+    while i < end:
+        b = data[i]
+        if marks[b]:
+            if b == 10 or to >= full:
+                break
+            behind, instead, barren = _left_out(data, i, end, missing, barren)
+            if behind > i:
+                i = behind
+                if instead:
+                    out[to] = instead
+                    to += 1
+                continue
+        out[to] = b
+        to += 1
+        i += 1
+    return i, to
 
 
 @numba.njit(cache=True, nogil=True)
@@ -292,91 +371,31 @@ def prose(
     for row in rows:
         size += offsets[row + 1] - offsets[row] + 2
     out = np.empty(size, np.uint8)
-    unmarked = np.zeros(len(rows), np.int32)
-    ends = np.zeros(len(rows) + 1, np.int32)
-    missing = np.zeros(6, np.bool_)
-    marks = np.zeros(256, np.bool_)  # bytes with which something to leave out can begin
+    unmarked = np.empty(len(rows), np.int32)
+    ends = np.empty(len(rows) + 1, np.int32)
+    missing = np.empty(6, np.bool_)
+    marks = np.empty(256, np.bool_)  # bytes with which something to leave out can begin
+    marks[:] = False
     for b in (10, 38, 60, 93, 96, 104, 123):  # \n & < ] ` h {
         marks[b] = True
-    to = 0
+    to = np.int64(0)
+    ends[0] = 0
     for n in range(len(rows)):
         i, end = np.int64(offsets[rows[n]]), np.int64(offsets[rows[n] + 1])
-        fence = 0
+        full = to + limit
+        fence = np.int64(0)
         missing[:] = False
-        front: Any = -1
+        unmarked[n] = 0
+        front = np.int64(-1)
         if _is(data, i, end, b"---\n"):
             front = _find(data, i + 3, min(end, i + _FRONT), b"\n---\n")
-        while i < end and to - ends[n] < limit:
-            # One line of input, or several where a tag crosses lines.
-            first = i
-            while first < end and (data[first] == 32 or data[first] == 62 or data[first] == 9):
-                first += 1
-            mark = data[first] if first + 2 < end else 0
-            fenced = fence != 0
-            if (mark == 96 or mark == 126) and data[first + 1] == mark and data[first + 2] == mark:
-                fenced = True
-                if fence == 0:
-                    fence = int(mark)
-                elif fence == mark:
-                    fence = 0
+        while i < end and to < full:
+            fenced, fence = _fenced(data, i, end, fence)
             if fenced:
                 i = _line_end(data, i, end) + 1
                 continue
             line = to
-            barren: Any = i
-            while i < end:
-                b = data[i]
-                if not marks[b]:
-                    out[to] = b
-                    to += 1
-                    i += 1
-                    continue
-                if b == 10 or to - ends[n] >= limit:
-                    break
-                if b == 60:  # <
-                    behind = _skip_tag(data, i, end, missing)
-                    if behind > i:
-                        out[to] = 32
-                        to += 1
-                        i = behind
-                        continue
-                elif b == 96:  # `
-                    close = _byte_in_line(data, i + 1, end, 96)
-                    if close > i:
-                        i = close + 1
-                        continue
-                elif b == 104 and (_is(data, i, end, b"http://") or _is(data, i, end, b"https://")):
-                    while i < end and 32 < data[i] < 0x80 and data[i] != 41 and data[i] != 62 and data[i] != 34:
-                        i += 1
-                    continue
-                elif b == 93 and i + 1 < end and data[i + 1] == 40:  # ](
-                    target: Any = -1 if i < barren else _byte_in_line(data, i + 2, end, 41)
-                    if target < 0:
-                        barren = max(barren, i + _REACH)  # nothing closes here: looked for once, not at each bracket
-                    else:
-                        out[to] = 93
-                        to += 1
-                        i = target + 1
-                        continue
-                elif b == 123 and _is(data, i, end, b"{/*"):  # a comment of MDX
-                    behind = _skip_element(data, i, end, b"*/}", missing, 5)
-                    if behind > i:
-                        i = behind
-                        continue
-                elif b == 38:  # &
-                    k = i + 1
-                    while (
-                        k < end and k < i + 10 and (97 <= (data[k] | 32) <= 122 or data[k] == 35 or 48 <= data[k] <= 57)
-                    ):
-                        k += 1
-                    if k < end and k > i + 1 and data[k] == 59:
-                        out[to] = 32
-                        to += 1
-                        i = k + 1
-                        continue
-                out[to] = b
-                to += 1
-                i += 1
+            i, to = _copy_line(data, i, end, out, to, full, marks, missing)
             i += 1
             to, dropped, wide = _prose_line(out, line, to, kinds)
             if i > front:

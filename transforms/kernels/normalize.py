@@ -130,6 +130,43 @@ def _copy_clean(data: Any, i: int, stop: int, out: Any, k: int) -> Any:
     return trouble == 0
 
 
+@numba.njit(nogil=True, cache=True)
+def _first_byte(data: Any, start: int, i: int) -> int:
+    """Index of the first byte of the character that byte `i` belongs to, no further back than `start`."""
+    while i > start and data[i] & 0xC0 == 0x80:
+        i -= 1
+    return i
+
+
+@numba.njit(nogil=True, cache=True)
+def _line_of(out: Any, first: int, k: int, solid: int, line: int) -> Any:
+    """(`solid`, `line`) after out[first:k] was written by `_copy_clean`: what lies behind its last character that is
+    neither blank nor line end, and behind its last line end; as they were if it has none."""
+    while k > first and (out[k - 1] == 0x20 or out[k - 1] == 0x09):
+        k -= 1
+    if k > first and out[k - 1] == 0x0A:
+        line = k
+        while k > first and out[k - 1] == 0x0A:
+            k -= 1
+    return (k if k > first else solid), line
+
+
+@numba.njit(nogil=True, cache=True)
+def _between(cls: int, cp: int, previous: int, following: int) -> int:
+    """What a character becomes whose neighbours decide, or that is half-width jamo; 0 where it goes."""
+    if cls == HALFWIDTH:
+        return np.uint32(_compatibility_jamo(cp))
+    if cls == DOT:
+        return np.uint32(0xB7) if _separable(previous) and _separable(following) else cp
+    if cls == LEAD_FILLER:
+        stays = 0x1161 <= following <= 0x11A7 or 0xD7B0 <= following <= 0xD7C6
+    elif cls == VOWEL_FILLER:
+        stays = 0x1100 <= previous <= 0x115E or 0xA960 <= previous <= 0xA97C
+    else:
+        stays = _pictograph(previous) and _pictograph(following)
+    return cp if stays else np.uint32(0)
+
+
 @numba.njit(cache=True, nogil=True)
 def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(bytes, int32 offsets, uint8 suspect) of the cleaned documents; suspect[i]: document i may not be in NFC."""
@@ -138,11 +175,12 @@ def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[n
     ascii_class = classes[:128].copy()
     out = np.empty(offsets[count] - offsets[0] + 4, np.uint8)
     ends = np.empty(count + 1, np.int32)
-    suspect = np.zeros(count, np.uint8)
+    suspect = np.empty(count, np.uint8)
     ends[0] = 0
-    k: Any = 0
+    k = np.int64(0)
     for doc in range(count):
         i, end = np.int64(offsets[doc]), np.int64(offsets[doc + 1])
+        suspect[doc] = 0
         start = k
         solid = k  # behind the last character that is neither blank nor line end
         line = k  # behind the last line end
@@ -150,26 +188,12 @@ def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[n
         careful = i  # up to here, character by character
         while i < end:
             if i >= careful:
-                stop = min(i + _BLOCK, end - 1)
-                while stop > i and data[stop] & 0xC0 == 0x80:
-                    stop -= 1
+                stop = _first_byte(data, i, min(i + _BLOCK, end - 1))
                 if stop > i and data[i] != 0x0A and _copy_clean(data, i, stop, out, k):
-                    last = stop - 1
-                    while data[last] & 0xC0 == 0x80:
-                        last -= 1
-                    previous = decode(data, last)[0]
-                    first = k
+                    previous = decode(data, _first_byte(data, i, stop - 1))[0]
+                    solid, line = _line_of(out, k, k + stop - i, solid, line)
                     k += stop - i
                     i = stop
-                    behind = k
-                    while behind > first and (out[behind - 1] == 0x20 or out[behind - 1] == 0x09):
-                        behind -= 1
-                    if behind > first and out[behind - 1] == 0x0A:
-                        line = behind
-                        while behind > first and out[behind - 1] == 0x0A:
-                            behind -= 1
-                    if behind > first:
-                        solid = behind
                     continue
                 careful = max(stop, i + 1)
             b = data[i]
@@ -230,18 +254,8 @@ def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[n
                 following = np.uint32(0)
                 if i < end:
                     following = decode(data, i)[0]
-                if cls == HALFWIDTH:
-                    cp = np.uint32(_compatibility_jamo(cp))
-                elif cls == DOT:
-                    if _separable(previous) and _separable(following):
-                        cp = np.uint32(0xB7)
-                elif cls == LEAD_FILLER:
-                    if not (0x1161 <= following <= 0x11A7 or 0xD7B0 <= following <= 0xD7C6):
-                        continue
-                elif cls == VOWEL_FILLER:
-                    if not (0x1100 <= previous <= 0x115E or 0xA960 <= previous <= 0xA97C):
-                        continue
-                elif not (_pictograph(previous) and _pictograph(following)):
+                cp = _between(np.int64(cls), cp, previous, following)
+                if cp == 0:
                     continue
                 k = encode(out, k, cp)
                 solid = k
