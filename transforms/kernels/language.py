@@ -231,7 +231,7 @@ def _token_kind(data: np.ndarray, start: int, end: int, kinds: np.ndarray) -> in
 
 
 @numba.njit(nogil=True, cache=True)
-def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tuple[int, int, int]:
+def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tuple[Any, Any, Any]:
     """Drops the tokens of code from the line `out[start:end]`, or all of it if it is code.
 
     Gives the line's new end, the number of letters dropped (all ASCII) and of tokens beyond ASCII (they always stay).
@@ -279,7 +279,7 @@ def _prose_line(out: np.ndarray, start: int, end: int, kinds: np.ndarray) -> tup
 
 
 @numba.njit(nogil=True, cache=True)
-def _fenced(data: np.ndarray, i: int, end: int, fence: int) -> tuple[bool, int]:
+def _fenced(data: np.ndarray, i: int, end: int, fence: int) -> tuple[bool, Any]:
     """(whether the line at `i` is one of code or of its fence, the mark of the fence after it, 0 outside of code)."""
     while i < end and (data[i] == 32 or data[i] == 62 or data[i] == 9):
         i += 1
@@ -293,7 +293,7 @@ def _fenced(data: np.ndarray, i: int, end: int, fence: int) -> tuple[bool, int]:
 
 
 @numba.njit(nogil=True, cache=True)
-def _left_out(data: np.ndarray, i: int, end: int, missing: np.ndarray, barren: int) -> tuple[int, int, int]:
+def _left_out(data: np.ndarray, i: int, end: int, missing: np.ndarray, barren: int) -> tuple[Any, int, int]:
     """(index behind what begins at the mark `i` and is left out, the byte in its place or 0, `barren`).
 
     The index is `i` where nothing is left out. Before `barren`, no target of a link closes.

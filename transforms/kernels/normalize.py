@@ -152,7 +152,7 @@ def _line_of(out: Any, first: int, k: int, solid: int, line: int) -> Any:
 
 
 @numba.njit(nogil=True, cache=True)
-def _between(cls: int, cp: int, previous: int, following: int) -> int:
+def _between(cls: int, cp: int, previous: int, following: int) -> Any:
     """What a character becomes whose neighbours decide, or that is half-width jamo; 0 where it goes."""
     if cls == HALFWIDTH:
         return np.uint32(_compatibility_jamo(cp))
