@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import io
 import os
 import sys
 import traceback
@@ -102,7 +103,8 @@ def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config)
     config = config.with_inputs(arguments.input)
     if not config.inputs:
         raise ConfigError("no input: say --input URL, or have a list `inputs:` in the settings file")
-    found = discover(config.inputs)
+    say = (lambda note: None) if arguments.quiet else (lambda note: print(f"note: {note}", file=sys.stderr))
+    found = discover(config.inputs, say)
     large = sum(each.info["size"] or 0 for each in found) > forkserver.IN_PROCESS_BYTES
     with temporary.used():
         workers = registry.is_local(beam) and bool(config.execution.workers or large)
@@ -195,10 +197,27 @@ def _bug(error: Exception) -> int:
     return 1
 
 
+def _tolerant() -> None:
+    """Makes the standard streams take everything: a stream that is closed takes it and says nothing, and a terminal
+    that cannot show a character shows a question mark."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # else the next file that is opened would have this number
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code. What a user can mend is said in one line, without a traceback; anything else is
     said to be a bug, with its kind and place."""
     quiet()
+    _tolerant()
     try:
         with signals.listening():
             return _run(sys.argv[1:] if argv is None else argv)

@@ -24,8 +24,9 @@ from malmungchi.pipelines.refine import refine
 from malmungchi.pipelines.release.card import card
 from malmungchi.pipelines.runners import drive, registry
 from malmungchi.pipelines.stages import TASK_FOLDERS, task_counts
+from malmungchi.schemas.names import CARD, MANIFEST
 from malmungchi.schemas.plan import Plan
-from malmungchi.schemas.release import CARD, MANIFEST, Manifest
+from malmungchi.schemas.release import Manifest
 from malmungchi.schemas.work import Share
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import DamagedError

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from malmungchi.pipelines.job import lock
 from malmungchi.schemas.errors import MalmungchiError
+from malmungchi.schemas.names import CARD, FOLDERS, MANIFEST
 from malmungchi.schemas.plan import Plan, changes
-from malmungchi.schemas.release import CARD, FOLDERS, MANIFEST, Manifest, ManifestError
+from malmungchi.schemas.release import Manifest, ManifestError
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.io import storage
 

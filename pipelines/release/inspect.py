@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from malmungchi.schemas.errors import MalmungchiError
-from malmungchi.schemas.release import LEDGER, MANIFEST, REJECTS, Manifest, ManifestError, published_schema
+from malmungchi.schemas.names import MANIFEST
+from malmungchi.schemas.release import LEDGER, REJECTS, Manifest, ManifestError, published_schema
 from malmungchi.transforms.io import storage
 
 _EXCERPT = 200

@@ -387,7 +387,8 @@ def names(uri: str) -> list[str]:
         found = fs.ls(path, detail=False)
     except FileNotFoundError:
         return []
-    return sorted(posixpath.basename(name.rstrip("/")) for name in found)
+    place = path.rstrip("/")  # in a store an empty object may stand for the folder, and is listed in it
+    return sorted(posixpath.basename(name.rstrip("/")) for name in found if name.rstrip("/") != place)
 
 
 # Times that a folder is removed in which someone may still write.
