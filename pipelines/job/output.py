@@ -76,7 +76,7 @@ class Output:
                 raise OutputError(f"{manifest_uri}: {error}; choose another --output, or remove this one") from error
             if differs := self._differs(manifest):
                 raise OutputError(
-                    f"{self.uri} holds a finished release of other {differs}. Choose another --output, or remove it"
+                    f"{self.uri} holds a finished release with other {differs}. Choose another --output, or remove it"
                 )
             return manifest
         own = storage.join(self.uri, HOME)
@@ -125,7 +125,7 @@ class Output:
         if before.digest() != self.plan.digest():
             changes = "; ".join(self.plan.differences(before))
             raise OutputError(
-                f"{home} holds an unfinished job that differs: {changes}. Start it again as it was, or "
+                f"{home} holds an unfinished job that differs: {changes}. Run it again as it was, or "
                 "use --restart to throw away what it has done"
             )
         return True

@@ -50,7 +50,7 @@ def _check_file(release: str, file: File, manifest: Manifest, order: _Order) -> 
         try:
             parquet = pq.ParquetFile(source)
         except pa.ArrowException as error:
-            yield f"{file.path}: no Parquet file ({type(error).__name__})"
+            yield f"{file.path}: not a Parquet file ({type(error).__name__})"
             return
         schema = {"data": published(), "rejects": REJECTS, "duplicates": LEDGER}[file.path.split("/")[0]]
         if not parquet.schema_arrow.equals(schema):
@@ -115,13 +115,13 @@ def problems(release: str) -> Iterator[str]:
         data = storage.read_bytes(storage.join(release, MANIFEST))
         manifest = Manifest.from_json(data)
     except FileNotFoundError:
-        yield f"{MANIFEST}: missing: this is no release, or one that was never finished"
+        yield f"{MANIFEST}: missing: this is not a release, or it was never finished"
         return
     except ManifestError as error:
         yield f"{MANIFEST}: {error}"
         return
     if not is_untouched(data):
-        yield f"{MANIFEST}: edited after it was written: its content does not have its own sha256"
+        yield f"{MANIFEST}: edited after it was written: its sha256 is not that of its content"
     listed = {file.path for file in manifest.files}
     for folder in FOLDERS:
         for name in storage.names(storage.join(release, folder)):
