@@ -179,7 +179,7 @@ class Execution(Section, name="execution"):
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """Files that are read in one way. What it does not say is as in the rest of the configuration."""
+    """Files that are read in one way. What it leaves out is taken from the rest of the configuration."""
 
     files: list[str] = setting([], "addresses or patterns of its files")  # noqa: RUF009
     name: str = setting("", "tells its files from files of the same names in other inputs; empty: its folder")
@@ -190,7 +190,7 @@ class Input:
     settings: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
-        """What of it can change a byte of the release: all but its place."""
+        """The part that can change a byte of the release: everything but where its files are."""
         own = {"format": self.format, "source": self.source, "license": self.license}
         return {**{key: value for key, value in own.items() if value}, **self.settings}
 
@@ -200,7 +200,7 @@ _BROUGHT: dict[str, type[Section]] = {}
 
 
 def register(section: type[Section]) -> None:
-    """Makes a section known, so that files and flags may set it. Raises ConfigError if its name is taken."""
+    """Registers a section, so that files and flags may set it. Raises ConfigError if its name is taken."""
     name = section.section
     if not name or name in _fixed() or _BROUGHT.get(name, section) is not section:
         raise ConfigError(f"{section.__module__}.{section.__qualname__}: the section name {name!r} is taken or missing")
@@ -223,7 +223,7 @@ class Config:
     inputs: list[Input] = dataclasses.field(default_factory=list)
 
     def section(self, kind: type[Any]) -> Any:
-        """The settings of a section, whoever brought it."""
+        """The settings of a section, ours or one that was registered."""
         return getattr(self, kind.section) if kind.section in _fixed() else self.brought.get(kind.section, kind())
 
     def with_inputs(self, patterns: Sequence[str]) -> Config:
@@ -318,7 +318,7 @@ def _input(data: Any, name: str) -> Input:
 
 
 def from_mapping(data: Mapping[str, Any]) -> Config:
-    """The configuration that a nested mapping (as read from YAML) says; what it leaves out has its default.
+    """The configuration in a nested mapping (as read from YAML); what it leaves out has its default.
 
     Raises ConfigError for an unknown section or key (with the nearest known one), a wrong type or a value out
     of range.

@@ -21,7 +21,7 @@ _LARGE_PARTITIONS_BYTES = 32 << 30
 
 
 def changes(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """In words, which settings of `mine` are not as they were in `theirs`; both as `Config.content` gives them."""
+    """Says which settings differ between `mine` and `theirs`; both as `Config.content` gives them."""
     ours, before = _flat(mine), _flat(theirs)
     return [
         f"{name} was {before.get(name)!r}, is {ours.get(name)!r}"
@@ -86,7 +86,7 @@ class Plan:
         return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def differences(self, other: Plan) -> list[str]:
-        """In words, what another plan of the same output does otherwise."""
+        """Says how another plan of the same output differs."""
         mine, theirs = (
             {**plan.config.content(), "execution": {"chunk_bytes": plan.config.execution.chunk_bytes}}
             for plan in (self, other)

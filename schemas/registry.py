@@ -1,4 +1,4 @@
-"""What there is of one kind (formats, extractors), by name: ours, and what other packages bring by entry point."""
+"""Things of one kind (formats, extractors) by name: ours, and those that other packages bring by entry point."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from malmungchi.schemas.settings import ConfigError, Section, did_you_mean
 
 
 class Named(Protocol):
-    """What all of them have: a name, and maybe settings, which are a section of the YAML file, and flags."""
+    """What each has: a name, and perhaps settings, which are a section of the YAML file, and flags."""
 
     name: ClassVar[str]
     settings: ClassVar[type[Section] | None]

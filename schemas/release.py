@@ -152,6 +152,6 @@ def _digest(fields: dict[str, Any]) -> str:
 
 
 def is_untouched(data: bytes) -> bool:
-    """Whether a manifest says what it said when it was written, however it is laid out."""
+    """Whether a manifest still says what it said when it was written, whatever its layout."""
     fields: dict[str, Any] = orjson.loads(data)
     return fields.pop("sha256", None) == _digest(fields)

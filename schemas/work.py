@@ -51,7 +51,7 @@ class InputFile:
 class WorkItem:
     """A part of an input file that one task reads.
 
-    What `start` and `end` count is the affair of its format; `end` is -1 for "to its end". `first_row` is the number of
+    What `start` and `end` count is up to its format; `end` is -1 for "to its end". `first_row` is the number of
     the input's rows (lines) before it. `bytes` are decompressed ones, estimated where nothing tells
     them. `whole` says that the item is the whole file, so that its reader also computes the file's digest. A file
     that only one after the other can read is an item of several `stripes`: each reads through all of it, and makes

@@ -1,4 +1,4 @@
-"""Steps of the document's way: pure functions over chunks and arrays, and thin PTransforms over them."""
+"""The steps a document goes through: pure functions over chunks and arrays, and thin PTransforms over them."""
 
 from typing import TYPE_CHECKING
 

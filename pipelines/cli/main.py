@@ -188,7 +188,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _bug(error: Exception) -> int:
-    """Says what nobody had foreseen, without its message; the exit code."""
+    """Reports an unforeseen error, without its message; returns the exit code."""
     from malmungchi.transforms.io.private import TRACEBACK, without_message
 
     if os.environ.get(TRACEBACK):
@@ -214,8 +214,8 @@ def _tolerant() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; the exit code. What a user can mend is said in one line, without a traceback; anything else is
-    said to be a bug, with its kind and place."""
+    """Runs a command; the exit code. What a user can fix is reported in one line, without a traceback; anything else is
+    reported as a bug, with its kind and place."""
     quiet()
     _tolerant()
     try:

@@ -1,4 +1,4 @@
-"""Settings from flags and a YAML file, on top of the dataclasses of `schemas.config`; and what is Beam's own.
+"""Settings from flags and a YAML file, on top of the dataclasses of `schemas.config`; and Beam's own options.
 
 Flags win over the file, the file over the defaults. Beam is only imported when there are arguments left that
 may be its own.

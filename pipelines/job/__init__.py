@@ -1,1 +1,1 @@
-"""One run of a plan towards an output: possession, stages, what must be there, what is said."""
+"""One run of a plan towards an output: locks, stages, checks of what must be there, messages."""

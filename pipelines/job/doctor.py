@@ -1,4 +1,4 @@
-"""doctor: what a big job will rest on, tried on the very runner and storage that it will have, before it starts.
+"""doctor: tries what a big job will rely on, on the very runner and storage that it will have, before it starts.
 
 Workers answer `questions`, and `diagnosis` says what that means. At the end a tiny build is compared byte by byte with
 one on the local runner.
@@ -113,7 +113,7 @@ def examine(
     output: str = "",
     display: Display | None = None,
 ) -> list[Finding]:
-    """Looks at everything that a job with these arguments and settings would rest on. What it writes, it removes.
+    """Looks at everything that a job with these arguments and settings relies on. Removes whatever it writes.
 
     Raises RunnerError when the runner cannot do a job at all, and InputError for inputs that are not there.
     """

@@ -1,4 +1,4 @@
-"""The inventory: what a stage must have left behind. No runner's word is taken for it."""
+"""The inventory: what a stage must have left behind, whatever the runner says."""
 
 from __future__ import annotations
 

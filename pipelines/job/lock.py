@@ -1,14 +1,14 @@
-"""The lock of a job on its output and its staging area: a small file that says who works there, and that he lives.
+"""The lock of a job on its output and its staging area: a small file that says which process works there.
 
-Who finds a lock is refused while its owner lives, and takes it over once it is dead. On the same machine the system
-knows whether the owner's process lives. Of another machine only the heartbeats are seen: an owner whose last one
-is older than `DEAD_SECONDS`, and who gives none while one watches, is dead.
+Another job is refused while the owner of the lock is alive, and takes over once it is dead. On the same machine the
+system knows whether the owner's process is alive. Of another machine only heartbeats are seen: an owner whose last one
+is older than `DEAD_SECONDS`, and that gives none while it is watched, is dead.
 
-The file works on any store: it is only ever written whole and read again. Two that start in the same moment: locally
-the system lets only one make the file. Elsewhere, and where a dead owner's lock is taken over, both write, and after
-`SETTLE_SECONDS` both read; the one whose name stands goes on. One that is so slow that even this misses it is found by
-the first heartbeat: whose lock has another owner stops. Until then both do the same tasks to the same bytes, since
-nobody works under another plan than the one in the staging area.
+The file works on any store: it is only ever written whole and read again. Where two jobs start at the same moment, a
+local file system lets only one make the file. Elsewhere, and where a dead owner's lock is taken over, both write, and
+after `SETTLE_SECONDS` both read; the one whose name is there carries on. A job so slow that even this misses it is
+found by the first heartbeat: an owner that finds another's name in its lock stops. Until then both do the same tasks
+to the same bytes, since nobody works under another plan than the one in the staging area.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Owner:
 
 
 def _read(uri: str) -> Owner | None:
-    """None if there is no lock; what cannot be read is somebody's of whom only changes of the file tell."""
+    """None if there is no lock; one that cannot be read has an unknown owner, judged by changes of the file alone."""
     data = b""
     try:
         data = storage.read_bytes(uri)

@@ -1,4 +1,4 @@
-"""The output of a job and its staging area: whose they are, and what of them goes when."""
+"""The output of a job and its staging area: who owns them, and what is removed when."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Output:
         """The manifest if this very release is there already, None if there is work to do. Writes nothing.
 
         Raises OutputError when the output holds something else, or the staging area another job; with `restart`,
-        an unfinished job of ours is no hindrance, whatever it was.
+        an unfinished job of ours is no obstacle, whatever it was.
         """
         manifest_uri = storage.join(self.uri, MANIFEST)
         if storage.exists(manifest_uri):
@@ -88,8 +88,8 @@ class Output:
         return None
 
     def _differs(self, manifest: Manifest) -> str:
-        """What of a release is not as this job would make it, "" for nothing. Of inputs, only those are read that were
-        changed after it was made."""
+        """How a release differs from what this job would make, "" if it does not. Reads only inputs that were changed
+        after the release was made."""
         if manifest.config_digest != self.plan.config.digest():
             differs = changes(self.plan.config.content(), manifest.config)
             return f"settings: {'; '.join(differs) or 'of another version'}"
@@ -150,7 +150,7 @@ class Output:
                 storage.write_bytes(storage.join(home, PLAN), self.plan.to_json())
 
     def sweep(self) -> None:
-        """Removes what writers left half written that are dead, or have nothing to write any more."""
+        """Removes what writers left half written that are dead, or have nothing more to write."""
         for folder in (self.uri, self.staging):
             storage.remove_parts(folder)
 

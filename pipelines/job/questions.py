@@ -1,6 +1,6 @@
 """What the doctor asks of workers, as a pipeline of the same few steps that a build is made of.
 
-So whoever answers is a worker. Each answer is a file in the staging area.
+So every answer comes from a worker. Each is a file in the staging area.
 """
 
 from __future__ import annotations

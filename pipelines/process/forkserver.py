@@ -29,8 +29,8 @@ _END_SECONDS = 5.0
 
 
 def prepare(quiet: bool = False) -> None:
-    """Starts that process, once. It loads what workers need while the launcher goes on: the sooner, the better. Unless
-    `quiet`, it says so on stderr if it has to compile kernels.
+    """Starts that process, once. It loads what workers need while the launcher carries on: the sooner, the better.
+    Unless `quiet`, it says so on stderr if it has to compile kernels.
 
     Raises OSError where the folder for temporary files has so long a name that no socket can be in it.
     """

@@ -1,4 +1,4 @@
-"""Whether a process of this machine lives, told by what no later process has as well."""
+"""Whether a process of this machine is alive, told apart from any later process with the same number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 
 
 def host() -> str:
-    """The machine, its boot and the process namespace: within these a process is told by its number and its birth."""
+    """The machine, its boot and the process namespace: within these, number and birth identify a process."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
         return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
     return f"{socket.gethostname()}/{psutil.boot_time():.0f}"

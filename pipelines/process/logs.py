@@ -1,4 +1,4 @@
-"""Logging that a person can bear: Beam's warnings about packages that are not used here are left out."""
+"""Readable logs: Beam's warnings about packages that are not used here are left out."""
 
 from __future__ import annotations
 

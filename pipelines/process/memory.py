@@ -27,10 +27,10 @@ def available() -> int:
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """For imports and what else is loaded to stay, of which the garbage collector keeps away.
+    """Keeps the garbage collector away from imports, and from whatever else is loaded for good.
 
-    It would look at all of it again and again, which takes as long as the loading (measured), and later in each
-    worker, where looking at a page that is shared with the parent copies it.
+    It would scan all of it again and again, which takes as long as the loading (measured), and later in each
+    worker, where scanning a page that is shared with the parent copies it.
     """
     before = gc.get_threshold()
     gc.set_threshold(_LOADED, *before[1:])
@@ -43,7 +43,7 @@ def loading() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Gives what has been freed back to the system, once: before a process with a kept heap is forked."""
+    """Gives freed memory back to the system, once: before a process with a kept heap is forked."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "malloc_trim"):
@@ -51,7 +51,7 @@ def give_back() -> None:
 
 
 def keep_heap() -> None:
-    """Lets the C library keep what is freed, and Arrow take its memory from there.
+    """Makes the C library keep freed memory, and Arrow allocate from it.
 
     Each chunk needs the same megabytes as the one before. Handed back to the system in between, they are mapped and
     zeroed anew each time, which takes a sixth of a worker's time (measured on the way from read to stage). What is

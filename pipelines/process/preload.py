@@ -18,7 +18,7 @@ from malmungchi.schemas.config import Config
 
 
 def made_up(file: Path) -> None:
-    """Writes a file of documents that every step has something to do with."""
+    """Writes a file of documents that gives every step something to do."""
     source = random.Random(0)
     words = ["가나", "다라마", "바사", "아자차", "카타파", "하거너", "word", "12", "ㅋㅋ", "\u1100\u1161", "漢字"]
     lines = []

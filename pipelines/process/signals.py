@@ -57,7 +57,7 @@ def listening() -> Iterator[None]:
 
 
 def ignore() -> None:
-    """For processes whose end is their launcher's to decide, whatever reaches the whole group."""
+    """For processes that only their launcher may end, whatever signal reaches the whole group."""
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
 
@@ -75,5 +75,5 @@ def check() -> None:
 
 
 def stop_main() -> None:
-    """Stops the main thread from another one, also where it waits."""
+    """Stops the main thread from another one, even while it waits."""
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

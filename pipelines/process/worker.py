@@ -60,7 +60,7 @@ class LocalProcessEnvironment(environments.Environment):
     """A Beam environment that stands for workers of this module."""
 
     def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
-        """The URN, and nothing to say beside it."""
+        """The URN, without a payload."""
         return _URN, b""
 
     @staticmethod
@@ -106,10 +106,10 @@ WorkerHandler.register_environment(_URN, bytes)(_Handler)
 
 
 def exit_code(process: BaseProcess, seconds: float = 0) -> int | None:
-    """That of a worker which ends within so many seconds, else None.
+    """The exit code of a worker that ends within so many seconds, else None.
 
-    It can be read once. Two threads that asked at the same time would both see that it is there, and the one that
-    found it gone would take that for a failure.
+    It can be read once. Two threads that ask at the same time would both see that it is there, and the one that
+    finds it gone would take that for a failure.
     """
     connection.wait([process.sentinel], seconds)
     with _asking:
@@ -137,7 +137,7 @@ def begin() -> None:
 
 
 def kill() -> None:
-    """Ends all workers at once, and lets none be started any more. Beam's threads that lose theirs would each print a
+    """Ends all workers at once, and lets no more be started. Beam's threads that lose theirs would each print a
     traceback."""
     threading.excepthook = lambda _: None
     with _lock:

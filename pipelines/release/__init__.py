@@ -1,1 +1,1 @@
-"""What one does with a release that is there: look at it, check it, describe it."""
+"""What to do with a finished release: look at it, check it, describe it."""

@@ -20,7 +20,7 @@ _EXCERPT = 200
 
 
 class InspectError(MalmungchiError):
-    """What is asked for means nothing, or the release cannot be read."""
+    """The question makes no sense, or the release cannot be read."""
 
 
 def _dataset(release: str, manifest: Manifest, folder: str) -> ds.Dataset:
@@ -88,7 +88,7 @@ def explain(release: str, manifest: Manifest, id_: str, limit: int) -> Iterator[
 
 
 def _reject_rules(manifest: Manifest) -> list[str]:
-    """The rules by which rows came to rejects/."""
+    """The rules by which rows were rejected."""
     reasons = (reason.partition(".") for reason in manifest.counts["rejected"])
     return sorted({rule for step, _, rule in reasons if step != "deduplicate"})
 

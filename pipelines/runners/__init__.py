@@ -1,1 +1,1 @@
-"""Beam's runners, a file each."""
+"""Beam's runners, one file each."""

@@ -1,6 +1,6 @@
-"""What a runner is to us: the interface of the files beside this one, and what several of them share.
+"""What a runner is here: the interface of the files beside this one, and what several of them share.
 
-Start-up is light: what needs Beam, Dask or a cluster is imported where it is used, since `malmungchi --help` needs
+Start-up is fast: what needs Beam, Dask or a cluster is imported where it is used, since `malmungchi --help` needs
 none of them.
 """
 
@@ -62,11 +62,11 @@ class Options:
         return str(self.get("environment_type", "")).upper()
 
     def flag(self, option: str) -> Options:
-        """The same with a flag without a value."""
+        """A copy with one flag more, which has no value."""
         return dataclasses.replace(self, arguments=(*self.arguments, f"--{option}"))
 
     def default(self, option: str, value: object, name: str = "") -> Options:
-        """The same with a value for an option that is not given. `name` is Beam's own, if that is another."""
+        """A copy with a value for an option that is not given. `name` is Beam's name for it, if that differs."""
         if (name or option) in self:
             return self
         return dataclasses.replace(self, arguments=(*self.arguments, f"--{option}={value}"))
@@ -86,7 +86,7 @@ class Places:
 
 
 class Runner(Protocol):
-    """A runner that can do a whole job. What follows fits one whose workers a job server of Beam's commands."""
+    """A runner that can do a whole job. The defaults suit one whose workers take orders from a Beam job server."""
 
     name: str
     # Modules that must be there, by the extra of malmungchi that has the runner's name.
@@ -164,7 +164,7 @@ def with_worker_pool(given: Options) -> Options:
 
 
 def partitions(workers: int) -> int:
-    """Into how many parts work is dealt where the runner leaves it to us: several for each worker, since they are not
+    """How many parts work is split into where the runner leaves it to us: several for each worker, since they are not
     of one size."""
     return 4 * max(workers, 1)
 

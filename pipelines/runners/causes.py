@@ -19,7 +19,7 @@ from malmungchi.transforms.io.private import TRACEBACK, unexpected
 
 
 class WorkerDiedError(MalmungchiError):
-    """A worker process ended before its work did, or does nothing any more."""
+    """A worker process ended before its work did, or has stopped doing anything."""
 
 
 class StageError(MalmungchiError):
@@ -28,7 +28,7 @@ class StageError(MalmungchiError):
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turns an error of Beam's into that which says what failed in the end."""
+    """Turns an error of Beam's into one that says what failed in the end."""
     try:
         yield
     except WorkerDiedError:

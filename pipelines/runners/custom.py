@@ -6,7 +6,7 @@ from malmungchi.pipelines.runners.base import Options, Runner
 
 
 class Custom(Runner):
-    """It is left alone: only its class knows what its options mean."""
+    """Its options are passed on unchanged: only its class knows what they mean."""
 
     def __init__(self, name: str) -> None:
         self.name = name

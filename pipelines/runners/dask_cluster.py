@@ -75,7 +75,7 @@ def stat(paths: Sequence[str]) -> list[tuple[int, int] | None]:
 
 
 def look(paths: Sequence[str]) -> tuple[dict[str, str], list[tuple[int, int] | None]]:
-    """Called on each worker: its versions, and what it sees under some paths."""
+    """Runs on each worker: returns its versions, and what it sees under some paths."""
     return versions(_DASK), stat(paths)
 
 
@@ -119,7 +119,7 @@ def check(arguments: Sequence[str], places: Sequence[tuple[str, str]]) -> None:
 
 
 def _is_the_same(found: tuple[int, int] | None, before: tuple[int, int] | None, after: tuple[int, int] | None) -> bool:
-    """Whether a worker sees what we see; a folder in which somebody is at work changes meanwhile."""
+    """Whether a worker sees what we see; a folder in use may change in between."""
     if before == after or None in (found, before, after):
         return found == after
     return found is not None and after is not None and found[0] == after[0]

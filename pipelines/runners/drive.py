@@ -47,7 +47,7 @@ def run(
 
 
 class _Options(PipelineOptions):
-    """Beam asks for the same views of its options at each transform, and makes an argument parser for each."""
+    """Beam asks for the same views of its options at each transform, and builds an argument parser each time."""
 
     def view_as(self, cls: type[T]) -> T:
         """The view that was given before, if there was one: all share their values."""
@@ -59,7 +59,7 @@ class _Options(PipelineOptions):
 
 @contextlib.contextmanager
 def _job_server() -> Iterator[None]:
-    """What is said when a job server is gone. Beam's threads that wait for its answers would each print a traceback."""
+    """Reports that a job server is gone. Beam's threads that wait for its answers would each print a traceback."""
     before, threading.excepthook = threading.excepthook, lambda _: None
     try:
         yield

@@ -1,6 +1,6 @@
 """The local runner: Beam's FnApiRunner, in this process for small inputs, otherwise with worker processes of its own.
 
-`DirectRunner` as such may download another runner in silence; asking for it means this one.
+Beam's `DirectRunner` may silently download another runner; here that name means this one.
 """
 
 from __future__ import annotations

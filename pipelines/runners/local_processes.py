@@ -1,4 +1,4 @@
-"""Beam's FnApiRunner with worker processes of ours, and an eye on them: it would wait for ever for one that is dead."""
+"""Beam's FnApiRunner with our own worker processes, which are watched: Beam would wait for ever for a dead one."""
 
 from __future__ import annotations
 

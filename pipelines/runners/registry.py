@@ -70,7 +70,7 @@ def is_local(arguments: Sequence[str]) -> bool:
 
 
 def load(arguments: Sequence[str]) -> Runner:
-    """The runner, its options made known to Beam. Raises RunnerError if a package of its is not installed."""
+    """The runner, its options made known to Beam. Raises RunnerError if a package it needs is not installed."""
     runner = runner_of(arguments)
     for module in runner.packages:
         if not _is_there(module):

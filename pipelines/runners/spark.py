@@ -8,7 +8,7 @@ from malmungchi.pipelines.runners.base import Options, Runner, with_worker_pool
 
 
 class Spark(Runner):
-    """Beam's SparkRunner. How many workers it has, the cluster decides."""
+    """Beam's SparkRunner. The cluster decides how many workers it has."""
 
     name = "spark"
 

@@ -141,7 +141,7 @@ def finish(staging: str, task: str, slices: list[tuple[str, int, Slice]], counts
 def undo(staging: str, uri: str) -> str:
     """Makes the task that wrote a staged file unfinished again, so that the next run does it; its name.
 
-    The tasks beside it whose files are gone altogether go with it: whoever loses one file mostly loses many.
+    Tasks of the same folder whose files are missing altogether are undone too: who loses one file often loses many.
     """
     folder = uri.rpartition("/")[0]
     stage = uri.split("/")[0]

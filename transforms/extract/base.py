@@ -1,4 +1,4 @@
-"""What an extractor is, and which there are. A new one is one file and a line in `BUILT_IN`, or an entry point."""
+"""What an extractor is, and which ones there are. A new one is one file and a line in `BUILT_IN`, or an entry point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ExtractorError(ConfigError):
 
 
 class UnreadableError(MalmungchiError):
-    """A payload of which no text can be made: the rule and the cause of the reject that it becomes."""
+    """A payload that no text can be made of: the rule and the cause of the reject that it becomes."""
 
     def __init__(self, rule: str, cause: str) -> None:
         super().__init__(f"{rule}: {cause}")
@@ -28,7 +28,7 @@ class UnreadableError(MalmungchiError):
 
 @dataclasses.dataclass(frozen=True)
 class Hints:
-    """What is known of a payload from outside: its media type, and its encoding as somebody says ("" for nobody)."""
+    """What is known of a payload from outside: its media type, and its encoding as declared ("" if it is not)."""
 
     media_type: str
     charset: str = ""
@@ -64,6 +64,6 @@ names, get, extractors, load_settings = _REGISTRY.names, _REGISTRY.get, _REGISTR
 
 @functools.cache
 def of(media_type: str) -> Extractor | None:
-    """The extractor of a media type, whatever parameters stand behind it."""
+    """The extractor of a media type; parameters after it do not matter."""
     bare = media_type.partition(";")[0].strip().lower()
     return next((each for each in extractors() if bare in each.media_types), None)

@@ -21,7 +21,7 @@ class ExtractRule(StrEnum):
 
 
 class ExtractStep:
-    """Makes the text of each row that has a payload, and drops the rows of which none can be made.
+    """Makes the text of each row that has a payload, and drops rows where that is impossible.
 
     Where a chunk has payloads, its rows have the columns payload (binary), media_type and charset (strings).
     """
@@ -32,7 +32,7 @@ class ExtractStep:
     settings: ClassVar[None] = None
 
     def __call__(self, rows: pa.RecordBatch, settings: Any) -> Outcome:
-        """Texts, and payloads no more."""
+        """The texts, and no more payloads."""
         if "payload" not in rows.schema.names:
             return Outcome()
         texts: list[str] = rows["text"].to_pylist()

@@ -1,4 +1,4 @@
-"""What a format is, and which there are. A new one is one file and a line in `BUILT_IN`, or an entry point."""
+"""What a format is, and which ones there are. A new one is one file and a line in `BUILT_IN`, or an entry point."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class InputError(MalmungchiError):
 class Split:
     """A part of a file that one task reads.
 
-    What `start` and `end` count is the format's own affair (bytes, row groups); `end` is -1 for "to its end".
+    What `start` and `end` count is up to the format (bytes, row groups); `end` is -1 for "to its end".
     `first_row` is the number of the file's rows before it. `bytes` are decompressed ones, estimated where nothing
     tells them.
     """
@@ -50,7 +50,7 @@ class Split:
 
 
 class Broken(NamedTuple):
-    """A place from which on a file, or a part of it, cannot be read: its row (0: the file), rule and cause."""
+    """A place after which a file, or a part of it, cannot be read: its row (0: the file), rule and cause."""
 
     row: int
     rule: str
@@ -58,7 +58,7 @@ class Broken(NamedTuple):
 
 
 class Rows(Protocol):
-    """Some rows of a split, one behind the other. `size` is their input in bytes, `count` about their number."""
+    """Some consecutive rows of a split. `size` is their input in bytes, `count` roughly their number."""
 
     @property
     def size(self) -> int: ...
@@ -67,7 +67,7 @@ class Rows(Protocol):
     def count(self) -> int: ...
 
     def documents(self) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        """(document rows, rejects). Called, if at all, before the next rows are asked for."""
+        """(document rows, rejects). Must be called, if at all, before the next rows are requested."""
         ...
 
 
@@ -98,7 +98,7 @@ class Format(Protocol):
     def columns(self, source: Source) -> list[str]:
         """Names of the columns, among which the roles are found; none for an empty or unreadable file.
 
-        Raises InputError for a file that is none of this format, if that can be told before any work.
+        Raises InputError for a file that is not of this format, if that can be told before any work.
         """
         ...
 

@@ -99,7 +99,7 @@ def _break(source: Source, broken: Broken) -> pa.RecordBatch:
 
 def _staged(staging: str, item: WorkItem) -> Callable[[int], bool]:
     """Says which chunks of an item an earlier attempt has staged. They are only asked for one by one where the item's
-    first one is there: an item is begun anew far more often than it is gone on with."""
+    first one is there: items are started far more often than they are resumed."""
     if not staging or records.load(staging, records.chunk_task(item.id, item.stripe)) is None:
         return lambda number: False
     return lambda number: records.load(staging, records.chunk_task(item.id, number)) is not None

@@ -46,7 +46,7 @@ class Fields:
 
 
 def nulls(n: int) -> pa.Array:
-    """n strings that are not there."""
+    """n null strings."""
     return pa.nulls(n, pa.string())
 
 

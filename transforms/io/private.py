@@ -1,5 +1,5 @@
-"""Errors without what they quote. Every runner's workers log the traceback of what fails, on machines and in services
-that are not ours, and a message may hold the text of a document."""
+"""Errors without the text they quote. Workers of every runner log the traceback of what fails, on machines and in
+services that are not ours, and a message may hold the text of a document."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 class TaskError(MalmungchiError):
-    """A task failed as nobody had foreseen."""
+    """A task failed in a way that was not foreseen."""
 
 
 def unexpected(kind: str, place: str) -> str:
-    """What is said of an error whose message is not."""
+    """What is reported of an error whose message is withheld."""
     return (
         f"unexpected {kind} at {place or 'an unknown place'}. Its message is left out, since it may quote a document; "
         f"set {TRACEBACK}=1 where it happened to see all of it, and please report it"

@@ -209,7 +209,7 @@ _RANGE_BYTES = 4 << 20
 
 @contextlib.contextmanager
 def hurried(uri: str, hurry: bool = True) -> Iterator[None]:
-    """Asks the S3 store of `uri` no second time while the block runs, for what may as well fail."""
+    """Makes no second request to the S3 store of `uri` while the block runs, for what may as well fail."""
     fs, _ = resolve(uri)
     attempts = getattr(fs, "retries", 0)
     if not (attempts and hurry):
@@ -223,7 +223,7 @@ def hurried(uri: str, hurry: bool = True) -> Iterator[None]:
 
 
 def shown(uri: str) -> str:
-    """An address as it may be said: what stands behind a question mark can be a signature or a token."""
+    """An address as it may be shown: what follows a question mark can be a signature or a token."""
     return re.sub(r"^(https?://[^?#]*)[?#].*", r"\1?…", uri)
 
 

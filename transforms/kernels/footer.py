@@ -1,4 +1,4 @@
-"""Finding the row groups in a Parquet footer, which is a struct of Thrift's compact protocol."""
+"""Finds the row groups in a Parquet footer, which is a struct of Thrift's compact protocol."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class _Sink:
         return self.bytes
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing is buffered."""
 
     def close(self) -> None:
         """The file belongs to the caller."""

@@ -1,4 +1,4 @@
-"""What a step of text is, and how it is applied to a chunk. `steps` says which there are."""
+"""What a step of text is, and how it is applied to a chunk. `steps` lists them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NORMALIZE: NFC, and nothing left that is not seen. Never NFKC, which destroys Korean (ㅋㅋㅠㅠ, ㈜, ㎡, ①)."""
+"""NORMALIZE: NFC, and no invisible characters left. Never NFKC, which destroys Korean (ㅋㅋㅠㅠ, ㈜, ㎡, ①)."""
 
 from __future__ import annotations
 

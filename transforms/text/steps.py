@@ -1,4 +1,4 @@
-"""The steps that each document goes through, and what follows from them. A new one is one file and a line in STEPS."""
+"""The steps that each document goes through, and what follows from them. A new one is a file and a line in STEPS."""
 
 from __future__ import annotations
 
