@@ -94,4 +94,4 @@ def test_a_limit_is_one_or_more(release: str, limit: str, capsys: pytest.Capture
     with pytest.raises(SystemExit) as stop:
         main(["inspect", release, f"--limit={limit}"])
     assert stop.value.code == 2
-    assert f"'{limit}'is not a whole number of at least 1" in capsys.readouterr().err
+    assert f"'{limit}' is not a whole number of at least 1" in capsys.readouterr().err
