@@ -51,6 +51,8 @@ LEDGER = pa.schema(
         pa.field("score", pa.float64(), nullable=False),
         CLUSTER_ID,
         pa.field("source", pa.string()),
+        pa.field("url", pa.string()),
+        pa.field("license", pa.string()),
         pa.field("file", pa.string(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),
     ]

@@ -131,6 +131,7 @@ def _parquet(
             use_dictionary=[name for name in _DICTIONARY if name in schema.names],
             write_statistics=[name for name in schema.names if name not in ("text", "metadata")],
             write_page_index=True,
+            write_page_checksum=True,
             write_batch_size=1024,
         ) as writer:
             yield writer, sink
@@ -168,12 +169,12 @@ def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
     stay = rows.take(pa.array(order[kept]))
     stay = stay.append_column(DUPLICATE_COUNT, pa.array(count[kept]))
     stay = stay.append_column(CLUSTER_ID, _hex(stay["content_hash"]))
-    gone = rows.select(["id", "source", "file", "row"]).take(pa.array(order[~kept]))
+    gone = rows.select(["id", "source", "url", "license", "file", "row"]).take(pa.array(order[~kept]))
     why = verdict.filter(pc.invert(verdict["kept"]))
     ledger = pa.Table.from_arrays(
         [
             gone["id"], why["kept_id"], why["rule"], why["score"], _hex(why["cluster_id"]),
-            gone["source"], gone["file"], gone["row"],
+            gone["source"], gone["url"], gone["license"], gone["file"], gone["row"],
         ],
         schema=LEDGER,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,6 +58,7 @@ def _staged(ids: list[str], keys: list[int]) -> pa.Table:
     values = {"ordinal": range(count), "id": ids, "text": ["글"] * count, "file": ["f"] * count, "row": range(count),
               "language": ["ko"] * count, "language_detector": ["script"] * count, "hangul_share": [1.0] * count,
               "chars": [1] * count, "letters": [1] * count, "key": keys,
+              "url": [f"https://example.org/{row}" for row in range(count)], "license": ["CC0-1.0"] * count,
               "content_hash": [bytes([i]) * 16 for i in range(count)]}  # fmt: skip
     return pa.Table.from_arrays(
         [pa.array(values.get(field.name, [None] * count), field.type) for field in steps.staged()],
@@ -82,6 +84,8 @@ def test_rows_are_judged_and_ordered_by_key_id_and_place() -> None:
         {"id": "a", "row": 1, "duplicate_count": 2},
         {"id": "b", "row": 0, "duplicate_count": 1},
     ]
+    place = {"url": "https://example.org/2", "license": "CC0-1.0"}
+    assert ledger.select(["url", "license"]).to_pylist() == [place]
     assert published["cluster_id"][1].as_py() == ledger["cluster_id"][0].as_py() == "01" * 16
     assert ledger.select(["dropped_id", "kept_id", "row"]).to_pylist() == [
         {"dropped_id": "a", "kept_id": "a", "row": 2}
@@ -112,6 +116,24 @@ def test_a_file_carries_its_schema_checksum_and_page_index(tmp_path: Path) -> No
     assert column.compression == "ZSTD"
     text = file.metadata.row_group(0).column(steps.published().get_field_index("text"))
     assert not text.is_stats_set
+
+
+def test_a_flipped_bit_is_seen_by_readers(tmp_path: Path) -> None:
+    """Pages carry checksums: a reader that looks at them never gets another text in silence."""
+    uri = str(tmp_path / "x.parquet")
+    table, _ = judge(_staged([f"id-{n}" for n in range(200)], [*range(200)]), pa.Table.from_batches([], VERDICT))
+    text = pa.array([f"글 {n}: {hashlib.sha256(b'%d' % n).hexdigest()}" for n in range(200)])
+    table = table.set_column(table.schema.get_field_index("text"), table.schema.field("text"), text)
+    with _parquet(uri, steps.published(), 3, {}) as (writer, _):
+        writer.write_table(table)
+    whole = Path(uri).read_bytes()
+    place = pq.ParquetFile(uri).metadata.row_group(0).column(table.schema.get_field_index("text"))
+    start = place.dictionary_page_offset or place.data_page_offset
+    assert pq.read_table(uri, page_checksum_verification=True).equals(table)
+    for at in range(start, start + place.total_compressed_size, 97):
+        Path(uri).write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        with contextlib.suppress(OSError, pa.ArrowException):
+            assert pq.read_table(uri, page_checksum_verification=True).equals(table), at
 
 
 def _rejects(file: str, rows: Iterable[int]) -> pa.RecordBatch:
