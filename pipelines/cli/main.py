@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
 import sys
@@ -104,35 +105,39 @@ def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config)
     found = discover(config.inputs)
     large = sum(each.info["size"] or 0 for each in found) > forkserver.IN_PROCESS_BYTES
     with temporary.used():
-        if registry.is_local(beam) and (config.execution.workers or large) and not arguments.dry_run:
-            forkserver.prepare()  # before all else that takes time
+        workers = registry.is_local(beam) and bool(config.execution.workers or large)
+        if workers and not arguments.dry_run:
+            forkserver.prepare(arguments.quiet)  # before all else that takes time
         try:
-            return _job(arguments, beam, config, found)
+            return _job(arguments, beam, config, found, alone=not workers)
         finally:
             forkserver.end()
 
 
-def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: list[Found]) -> int:
+def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: list[Found], alone: bool) -> int:
+    """Runs a job; `alone` if no process beside this one compiles kernels."""
     with loading():
         from malmungchi.pipelines.job.build import build
         from malmungchi.pipelines.job.display import Display
         from malmungchi.pipelines.job.dry_run import dry_run
         from malmungchi.pipelines.job.job import Job
         from malmungchi.pipelines.plan.planner import look_into
+        from malmungchi.pipelines.process import compiling
         from malmungchi.pipelines.runners import registry
 
     display = Display(arguments.quiet)
-    job = Job(look_into(found, config), arguments.output.rstrip("/"), beam, display)
-    files = [file for each in config.inputs for file in each.files]
-    places: dict[str, Sequence[str]] = {"--input": files, "--output": [job.output], "--staging": [job.staging]}
-    registry.check(beam, places, config.execution.shared_paths)
-    if arguments.dry_run:
-        print(dry_run(job, arguments.restart))
-        return 0
-    if not registry.is_local(beam):
-        display.elsewhere = job.finished
-    until = "publish" if arguments.command == "build" else arguments.command
-    manifest = build(job, arguments.restart, until)
+    with compiling.announced(display.say) if alone else contextlib.nullcontext():
+        job = Job(look_into(found, config), arguments.output.rstrip("/"), beam, display)
+        files = [file for each in config.inputs for file in each.files]
+        places: dict[str, Sequence[str]] = {"--input": files, "--output": [job.output], "--staging": [job.staging]}
+        registry.check(beam, places, config.execution.shared_paths)
+        if arguments.dry_run:
+            print(dry_run(job, arguments.restart))
+            return 0
+        if not registry.is_local(beam):
+            display.elsewhere = job.finished
+        until = "publish" if arguments.command == "build" else arguments.command
+        manifest = build(job, arguments.restart, until)
     if manifest is not None:
         display.finish(manifest, job.output, job.reused)
     return 0

@@ -111,7 +111,7 @@ def test_only_the_task_of_a_damaged_file_is_done_again(
     again = job(source, output)
     said: list[str] = []
     again.display.say = said.append  # type: ignore[method-assign]
-    again.end = lambda: None  # type: ignore[method-assign]
+    again.place.end = lambda: None  # type: ignore[method-assign]
     build(again)
     assert any(f"doing {stage}/{victim.stem} again" in line for line in said)
     assert {path for path, when in records.items() if path.stat().st_mtime_ns != when} == {victim.with_suffix(".json")}
