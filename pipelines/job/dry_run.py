@@ -11,7 +11,10 @@ from malmungchi.schemas.config import Config, known_sections
 from malmungchi.schemas.release import Manifest
 from malmungchi.schemas.settings import changed
 from malmungchi.transforms.formats.base import InputError
-from malmungchi.transforms.shards.write import pack
+from malmungchi.transforms.shards.pack import pack
+
+# Documents of a partition, to plan with: more than shards.
+_MANY = 1 << 20
 
 
 def dry_run(job: Job, restart: bool = False) -> str:
@@ -33,7 +36,7 @@ def dry_run(job: Job, restart: bool = False) -> str:
     chunk = plan.chunk_bytes
     shards = pack(
         [plan.input_bytes // plan.layout.partitions] * plan.layout.partitions,
-        [1] * plan.layout.partitions,
+        [_MANY] * plan.layout.partitions,
         plan.config.shards,
     )
     chunks = counted(max(len(plan.files), -(-plan.input_bytes // chunk)), "chunk")

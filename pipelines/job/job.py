@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
 from malmungchi.pipelines.deduplicate import deduplicate
 from malmungchi.pipelines.job import inventory
 from malmungchi.pipelines.job.display import Display
@@ -31,7 +29,7 @@ from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import DamagedError
 from malmungchi.transforms.exchange.tally import chunks_of
 from malmungchi.transforms.io import storage
-from malmungchi.transforms.shards.write import Shard, pack
+from malmungchi.transforms.shards.pack import pack
 
 # Times that the file of one task is made anew before something must be wrong with the disk.
 REPAIRS = 3
@@ -131,10 +129,11 @@ class Job:
                 "the same id. Name a column that tells them apart (read.id), or one that is not there; use --restart"
             )
         shards = pack(
-            (deduplicated.bytes - deduplicated.dropped_bytes).tolist(), kept.tolist(), self.plan.config.shards
+            (deduplicated.bytes - deduplicated.dropped_bytes).tolist(),
+            kept.tolist(),
+            self.plan.config.shards,
+            deduplicated.documents.tolist(),
         )
-        # Partitions of which nothing is kept still have dropped documents for the ledger.
-        shards = _with_dropped(shards, deduplicated.documents)
         rejects = sorted(refined.counts.reject_partitions)
         published = self._stage(
             "publish",
@@ -194,18 +193,3 @@ class Job:
         names = self._tasks()
         chunks = f"{len(reused)} of {refined.chunks} chunks ({sum(reused):,} rows)"
         return f"{len(names & self._kept)} of {len(names)} tasks, among them {chunks}"
-
-
-def _with_dropped(shards: list[Shard], kept: np.ndarray) -> list[Shard]:
-    """Gives partitions that hold documents, but none that is kept, to the shard before them (or the first)."""
-    if not shards:
-        return []
-    groups = [list(shard.partitions) for shard in shards]
-    owner = {partition: index for index, group in enumerate(groups) for partition in group}
-    index = 0
-    for partition in np.flatnonzero(kept).tolist():
-        if partition in owner:
-            index = owner[partition]
-        else:
-            groups[index].append(partition)
-    return [Shard(shard.index, shard.of, tuple(sorted(group))) for shard, group in zip(shards, groups, strict=True)]

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -30,6 +30,7 @@ from malmungchi.transforms.exchange.stage import count_values
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.io.progress import report
+from malmungchi.transforms.shards.pack import Shard, file_number
 from malmungchi.transforms.text import steps
 
 # Columns of few values; the others would only pay for a dictionary that is then given up.
@@ -37,47 +38,6 @@ _DICTIONARY = ["source", "license", "language", "language_detector", "file", "st
 
 # Rows of a row group of rejects.
 _REJECT_ROWS = 1 << 16
-
-
-def file_number(index: int, of: int) -> str:
-    """A file's number among so many, 00000-of-00042: their names are in the order of their numbers."""
-    width = max(5, len(str(of)))
-    return f"{index:0{width}d}-of-{of:0{width}d}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One shard to write: consecutive partitions of the order of the release."""
-
-    index: int
-    of: int
-    partitions: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """As trainers expect it: train-00000-of-00042."""
-        return file_number(self.index, self.of)
-
-
-def pack(size: list[int], rows: list[int], config: Shards) -> list[Shard]:
-    """Consecutive partitions packed into shards of about the target size; none is empty.
-
-    `size` and `rows` are bytes of text and documents kept, by partition. The target shrinks where it would give
-    fewer shards than wanted, but not below 8 MiB of text: readers want shards to read side by side, but not crumbs.
-    """
-    total = sum(size)
-    target = min(config.target_bytes, max(8 << 20, -(-total // config.min_shards)))
-    count = max(1, round(total / target))
-    groups: dict[int, list[int]] = {}
-    done = 0
-    for partition, (bytes_, kept) in enumerate(zip(size, rows, strict=True)):
-        if not kept:
-            continue
-        # A partition belongs to the shard in which its middle falls when the whole is cut into equal parts.
-        number = int((done + bytes_ / 2) * count / max(1, total))
-        groups.setdefault(number, []).append(partition)
-        done += bytes_
-    return [Shard(index, len(groups), tuple(group)) for index, group in enumerate(groups.values())]
 
 
 class _Sink:
@@ -230,13 +190,18 @@ class WriteShard:
                 table = read_slices(rows[partition], self.staging, staged)
                 published, ledger = judge(table, read_slices(said[partition], self.staging, VERDICT))
                 del table
-                if ledger.num_rows:
+                start, end = shard.rows_of(partition)
+                if ledger.num_rows and not start:
                     ledger_file = ledger_file or stack.enter_context(
                         _parquet(storage.join(self.output, pairs), LEDGER, level, metadata)
                     )
                     ledger_file[0].write_table(ledger)
                     dropped.update(_reasons(ledger))
                     del ledger
+                end = published.num_rows if end is None else end
+                before = max(0, start - 1)  # the row before the first may have its id
+                clashes += _clashes(published["id"].slice(before, end - before))
+                published = published.slice(start, end - start)
                 if not published.num_rows:
                     continue
                 size = pc.binary_length(published["text"]).to_numpy()
@@ -244,7 +209,6 @@ class WriteShard:
                 for piece in _pieces(published, size, self.config.row_group_bytes):
                     writer.write_table(piece, row_group_size=piece.num_rows)
                 kept += published.num_rows
-                clashes += _clashes(published["id"])
                 text_bytes += int(size.sum())
                 sources.update(count_values(published["source"]))
                 first = first or published["id"][0].as_py()
@@ -310,10 +274,10 @@ def rejects_task(index: int) -> str:
     return records.task_name("publish", f"rejects-{index:06d}", index)
 
 
-def _shard_slices(names: str, staging: str, shard_of: dict[int, int]) -> Iterator[tuple[int, tuple[int, bytes]]]:
+def _shard_slices(names: str, staging: str, shards_of: dict[int, list[int]]) -> Iterator[tuple[int, tuple[int, bytes]]]:
     for partition, value in regroup.packed_slices(names, staging, ("rows", "verdicts")):
-        if partition in shard_of:
-            yield shard_of[partition], (partition, value)
+        for shard in shards_of.get(partition, ()):
+            yield shard, (partition, value)
 
 
 def _write_shard(group: tuple[int, Iterable[tuple[int, bytes]]], shards: tuple[Shard, ...], work: WriteShard) -> str:
@@ -341,8 +305,11 @@ class WriteShards(beam.PTransform):
     layout: Layout
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
-        shard_of = {partition: shard.index for shard in self.shards for partition in shard.partitions}
-        slices = beam.FlatMap(_shard_slices, self.work.staging, shard_of)
+        shards_of: dict[int, list[int]] = defaultdict(list)
+        for shard in self.shards:
+            for partition in shard.partitions:
+                shards_of[partition].append(shard.index)
+        slices = beam.FlatMap(_shard_slices, self.work.staging, dict(shards_of))
         return (
             pcoll
             | "SettleRows" >> regroup.Settle(self.work.staging, ("rows", "verdicts"), self.layout)
