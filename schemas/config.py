@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from malmungchi.schemas.banding import MOST_BANDS, MOST_ROWS, choose
 from malmungchi.schemas.settings import ConfigError, Section, changed, checked, did_you_mean, require, setting, typed
 
 
@@ -79,8 +80,22 @@ class Fingerprint(Section, name="fingerprint"):
 
     ngram: int = setting(5, "characters in a shingle, counted in letters and digits only", ge=1, le=64)
     seed: int = setting(1, "seed of the MinHash permutations (as datasketch.MinHash)", ge=0, le=(1 << 32) - 1)
-    bands: int = setting(22, "bands of the signature: higher values find more pairs at higher cost", ge=1, le=256)
-    rows: int = setting(5, "hash values in a band: higher values propose fewer false pairs", ge=1, le=64)
+    permutations: int = setting(
+        110, "hash values of a signature, at most, where bands and rows are not both set", ge=1, le=4096
+    )
+    bands: int = setting(
+        0,
+        "bands of the signature: higher values find more pairs at higher cost; 0: chosen for deduplicate.threshold, so "
+        "that 99.95 % of the pairs at the threshold are found",
+        ge=0,
+        le=MOST_BANDS,
+    )
+    rows: int = setting(
+        0,
+        "hash values in a band: higher values propose fewer false pairs; 0: chosen for deduplicate.threshold",
+        ge=0,
+        le=MOST_ROWS,
+    )
     min_chars: int = setting(5, "documents with fewer letters and digits are compared for exact equality only")
 
     def __post_init__(self) -> None:
@@ -90,7 +105,7 @@ class Fingerprint(Section, name="fingerprint"):
 
     @property
     def num_perm(self) -> int:
-        """Length of a signature."""
+        """Length of a signature; bands and rows are known once the settings are part of a Config."""
         return self.bands * self.rows
 
 
@@ -221,6 +236,11 @@ class Config:
     # Sections that were brought, by name, as far as they are set.
     brought: dict[str, Any] = dataclasses.field(default_factory=dict)
     inputs: list[Input] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        own = self.fingerprint
+        bands, rows = choose(self.deduplicate.threshold, own.permutations, own.bands, own.rows)
+        object.__setattr__(self, "fingerprint", dataclasses.replace(own, bands=bands, rows=rows))
 
     def section(self, kind: type[Any]) -> Any:
         """The settings of a section, whoever brought it."""

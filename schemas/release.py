@@ -99,6 +99,7 @@ class Manifest:
 
     `counts` holds `input`, `kept`, and `rejected` by reason; the identity input = kept + rejected has been checked.
     `sources` holds the same by source. `languages` counts all documents that reached the language step.
+    `near_duplicates` says which share of those at the threshold is found, and by how many bands and rows.
     """
 
     schema_version: str
@@ -111,6 +112,7 @@ class Manifest:
     sources: dict[str, dict[str, Any]]
     languages: dict[str, int]
     warnings: list[str]
+    near_duplicates: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """The file's bytes: indented, keys in a fixed order, last the checksum of all the others."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from malmungchi.pipelines.job.job import Job
+from malmungchi.pipelines.plan import recall
 from malmungchi.pipelines.plan.planner import counted, human
 from malmungchi.pipelines.runners import registry
 from malmungchi.schemas.config import Config, known_sections
@@ -46,6 +47,7 @@ def dry_run(job: Job, restart: bool = False) -> str:
         _memory(job),
         f"output {job.output}, staging {job.place.staging}: about {human(plan.input_bytes)} for the time of the job",
         f"settings digest {plan.config.digest()}, {_changed(plan.config)}",
+        recall.warning(plan.config) or recall.in_words(plan.config),
         _there(job, done, restart),
     ]
     return "\n".join(lines)
@@ -63,9 +65,12 @@ def _memory(job: Job) -> str:
 
 def _changed(config: Config) -> str:
     """The settings that are not the defaults."""
-    kinds = known_sections().values()
+    usual = Config()
     found = [
-        f"{kind.section}.{name} = {value!r}" for kind in kinds for name, value in changed(config.section(kind)).items()
+        f"{kind.section}.{name} = {value!r}"
+        for kind in known_sections().values()
+        for name, value in changed(config.section(kind)).items()
+        if value != getattr(usual.section(kind), name)
     ]
     return "all at their defaults" if not found else "defaults but for " + ", ".join(found)
 

@@ -14,6 +14,7 @@ from malmungchi.pipelines.job import inventory
 from malmungchi.pipelines.job.display import Display
 from malmungchi.pipelines.job.manifest import make_manifest
 from malmungchi.pipelines.job.output import Output, OutputError
+from malmungchi.pipelines.plan import recall
 from malmungchi.pipelines.plan.planner import human
 from malmungchi.pipelines.plan.shares import shares
 from malmungchi.pipelines.process import forkserver
@@ -88,6 +89,8 @@ class Job:
     def begin(self, restart: bool) -> None:
         """Makes output and staging area ready, and says what of an earlier attempt is kept. The locks are held."""
         self.place.begin(restart)
+        if lost := recall.warning(self.plan.config):
+            self.display.say(f"warning: {lost}")
         self._kept = self._tasks()
         if self._kept:
             self.display.say(f"going on with an earlier attempt: {len(self._kept)} finished tasks are kept")

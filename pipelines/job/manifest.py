@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from malmungchi.pipelines.job import inventory
+from malmungchi.pipelines.plan import recall
 from malmungchi.pipelines.runners.versions import versions
 from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.plan import Plan
@@ -56,6 +57,8 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         warnings.append(f"no document was kept of {total:,} read: see rejects/ for the reasons")
     if strangers := [name for name in plan.config.deduplicate.priority if name not in names]:
         warnings.append(f"deduplicate.priority names sources that no document has: {', '.join(strangers)}")
+    if lost := recall.warning(plan.config):
+        warnings.append(lost)
     if out.clashes:
         warnings.append(
             f"{out.clashes} document(s) have an id that another one has already: all are kept, and told apart by "
@@ -79,4 +82,5 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         },
         languages=dict(sorted(languages.items(), key=lambda item: (-item[1], item[0]))),
         warnings=warnings,
+        near_duplicates=recall.found(plan.config),
     )

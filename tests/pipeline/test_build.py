@@ -426,3 +426,22 @@ def test_a_source_that_does_not_add_up_is_not_published(tmp_path: Path, monkeypa
     with pytest.raises(CountError, match="for a source"):
         build(job)
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_bands_that_miss_too_much_are_told(inputs: Path, tmp_path: Path) -> None:
+    """By the dry run, by the build, and in the manifest; and none is told where the threshold chooses them."""
+    low = ("build", "--input", inputs / "a.jsonl", "--deduplicate-threshold", "0.6", "--workers", "1")
+    by_hand = (*low, "--fingerprint-bands", "22", "--fingerprint-rows", "5")
+    told = "22 bands of 5 rows find 83.15 % of the pairs whose similarity is the threshold, 0.6, not 99.95 %"
+    assert told in malmungchi(*by_hand, "--output", tmp_path / "a", "--dry-run").stdout
+    assert told in malmungchi(*by_hand, "--output", tmp_path / "a").stderr
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert any(told in warning for warning in manifest["warnings"])
+    assert manifest["near_duplicates"] == {"threshold": 0.6, "bands": 22, "rows": 5, "recall": 0.831503}
+    shown = malmungchi(*low, "--output", tmp_path / "b", "--dry-run").stdout
+    assert "36 bands of 3 rows find 99.98 % of the pairs" in shown
+    malmungchi(*low, "--output", tmp_path / "b")
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    assert not any("bands" in warning for warning in manifest["warnings"])
+    assert manifest["near_duplicates"]["recall"] >= 0.9995
+    assert manifest["config"]["fingerprint"]["bands"] == 36
