@@ -7,6 +7,7 @@ configuration digest. What a format, an extractor or a step brings is a section 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -167,6 +168,33 @@ class Shards(Section, name="shards"):
 
 
 @dataclasses.dataclass(frozen=True)
+class Release(Section, name="release"):
+    """What the release says of itself, in manifest and card."""
+
+    name: str = setting("", "name of the release; empty: Korean text release")
+    version: str = setting("", "version of the release, such as 2026.11 or 1.2")
+    contact: str = setting("", "whom to write to about the release, such as a takedown: an address of mail or web")
+    date: str = setting(
+        "", "date of the release, as 2026-11-26; never today's by itself, as bytes must not depend on it"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            require(value.isprintable() and len(value) <= 200, f"{self.section}.{field.name}", value,
+                    "one line of at most 200 characters")  # fmt: skip
+        require(not self.date or _is_date(self.date), "release.date", self.date, "a date, as 2026-11-26")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
 class Execution(Section, name="execution"):
     """How the job runs. Nothing here changes a byte of the release."""
 
@@ -232,6 +260,7 @@ class Config:
     fingerprint: Fingerprint = dataclasses.field(default_factory=Fingerprint)
     deduplicate: Deduplicate = dataclasses.field(default_factory=Deduplicate)
     shards: Shards = dataclasses.field(default_factory=Shards)
+    release: Release = dataclasses.field(default_factory=Release)
     execution: Execution = dataclasses.field(default_factory=Execution)
     # Sections that were brought, by name, as far as they are set.
     brought: dict[str, Any] = dataclasses.field(default_factory=dict)

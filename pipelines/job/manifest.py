@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 
 from malmungchi.pipelines.job import inventory
@@ -76,11 +77,17 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
             name: {
                 "input": out.sources.get(name, 0) + sum(by_source[name].values()),
                 "kept": out.sources.get(name, 0),
+                "text_bytes": out.source_bytes.get(name, 0),
                 "rejected": dict(sorted(by_source[name].items())),
             }
             for name in names
         },
         languages=dict(sorted(languages.items(), key=lambda item: (-item[1], item[0]))),
         warnings=warnings,
+        release=dataclasses.asdict(plan.config.release),
+        licenses={
+            name: {"kept": count, "text_bytes": out.license_bytes.get(name, 0)}
+            for name, count in sorted(out.licenses.items())
+        },
         near_duplicates=recall.found(plan.config),
     )

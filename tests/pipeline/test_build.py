@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import importlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +22,7 @@ import datasets
 import duckdb
 import polars
 import psutil
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -128,6 +131,50 @@ def test_every_reader_reads_it(release: Path, tmp_path: Path) -> None:
     files = str(release / "data" / "*.parquet")
     loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))
     assert loaded.num_rows == table.num_rows
+
+
+def test_the_card_says_how_to_read_it(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line of the card runs as it stands, in the release's folder, and each folder is a configuration."""
+    manifest = json.loads((release / "manifest.json").read_text())
+    lines = re.search(r"```python\n(.*?)```", (release / "README.md").read_text(), re.DOTALL)
+    assert lines
+    rows = sum(file["rows"] for file in manifest["files"] if file["path"].startswith("data/"))
+    monkeypatch.chdir(release)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    for line in lines[1].splitlines():
+        tool = importlib.import_module(line.partition(".")[0])
+        if tool is pa:
+            importlib.import_module("pyarrow.dataset")
+        found = eval(line, {tool.__name__: tool, "os": os})
+        assert tool is duckdb or '"rejects"' in line or len(found) == rows, line
+    for folder, name in (("data", "default"), ("rejects", "rejects"), ("duplicates", "duplicates")):
+        loaded = datasets.load_dataset(str(release), name, split="train", cache_dir=str(tmp_path))
+        table = ds.dataset(release / folder).to_table()
+        assert loaded.num_rows == table.num_rows
+        assert loaded.column_names == table.column_names
+        assert {field.name: field.type for field in loaded.features.arrow_schema} == {
+            field.name: field.type for field in table.schema
+        }
+
+
+def test_columns_explain_themselves(release: Path) -> None:
+    for folder in ("data", "rejects", "duplicates"):
+        for file in (release / folder).iterdir():
+            for field in pq.read_schema(file):
+                assert len(field.metadata[b"description"]) > 5, (folder, field.name)
+
+
+def test_the_manifest_counts_by_source_and_licence(release: Path) -> None:
+    manifest = json.loads((release / "manifest.json").read_text())
+    table = ds.dataset(release / "data").to_table(columns=["source", "license", "text"])
+    size = pc.binary_length(table["text"])
+    for column, groups in (("source", manifest["sources"]), ("license", manifest["licenses"])):
+        summed = pa.table({"name": pc.fill_null(table[column], ""), "size": size}).group_by("name")
+        found = {row["name"]: (row["count_all"], row["size_sum"]) for row in
+                 summed.aggregate([([], "count_all"), ("size", "sum")]).to_pylist()}  # fmt: skip
+        said = {name: (group["kept"], group["text_bytes"]) for name, group in groups.items() if group["kept"]}
+        assert said == found
+    assert manifest["release"] == {"name": "", "version": "", "contact": "", "date": ""}
 
 
 def test_ids_that_clash_are_told_and_both_documents_stay(release: Path) -> None:

@@ -26,7 +26,6 @@ from malmungchi.transforms.dedup.exact import binary_keys
 from malmungchi.transforms.exchange import records, regroup
 from malmungchi.transforms.exchange.counts import Counts
 from malmungchi.transforms.exchange.segments import read_batches, read_slices
-from malmungchi.transforms.exchange.stage import count_values
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.io.progress import report
@@ -155,6 +154,13 @@ def _reasons(ledger: pa.Table) -> dict[tuple[str, str], int]:
     return {(row["rule"], row["source"] or ""): row["count_all"] for row in counted.to_pylist()}
 
 
+def _sums(names: pa.ChunkedArray, size: np.ndarray) -> list[tuple[str, int, int]]:
+    """(name, rows, bytes of text) for each string of a column; "" stands for nothing."""
+    table = pa.table({"name": pc.fill_null(names, ""), "size": size.astype(np.int64)})
+    summed = table.group_by("name").aggregate([([], "count_all"), ("size", "sum")])
+    return [(row["name"], row["count_all"], row["size_sum"]) for row in summed.to_pylist()]
+
+
 def _clashes(ids: pa.ChunkedArray) -> int:
     """How many rows have the id of the row before; equal ids have equal hashes, and so stand together."""
     return int(pc.sum(pc.equal(ids[1:], ids[:-1])).as_py() or 0)
@@ -179,7 +185,9 @@ class WriteShard:
         level = self.config.compression_level
         data, pairs = f"data/train-{shard.name}.parquet", f"duplicates/pairs-{shard.name}.parquet"
         kept = text_bytes = clashes = 0
-        sources: Counter[str] = Counter()
+        kept_by: dict[str, tuple[Counter[str], Counter[str]]] = {
+            column: (Counter(), Counter()) for column in ("source", "license")
+        }
         dropped: Counter[tuple[str, str]] = Counter()
         first = last = ""
         staged, schema = steps.staged(), steps.published()
@@ -210,7 +218,10 @@ class WriteShard:
                     writer.write_table(piece, row_group_size=piece.num_rows)
                 kept += published.num_rows
                 text_bytes += int(size.sum())
-                sources.update(count_values(published["source"]))
+                for column, (rows_by, bytes_by) in kept_by.items():
+                    for name, count, bytes_ in _sums(published[column], size):
+                        rows_by[name] += count
+                        bytes_by[name] += bytes_
                 first = first or published["id"][0].as_py()
                 last = published["id"][-1].as_py()
                 del published, piece  # before the next partition is read
@@ -218,7 +229,11 @@ class WriteShard:
         if ledger_file:
             sink = ledger_file[1]
             files.append(File(pairs, dropped.total(), sink.bytes, sink.sha256.hexdigest()))
-        counts = Counts(kept=kept, sources=sources, dropped=dropped, clashes=clashes)
+        (sources, source_bytes), (licenses, license_bytes) = kept_by["source"], kept_by["license"]
+        counts = Counts(
+            kept=kept, sources=sources, source_bytes=source_bytes, licenses=licenses, license_bytes=license_bytes,
+            dropped=dropped, clashes=clashes,
+        )  # fmt: skip
         return {"files": [dataclasses.asdict(file) for file in files], **counts.to_json()}
 
 
