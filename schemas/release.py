@@ -13,6 +13,7 @@ import pyarrow as pa
 from malmungchi.schemas.descriptions import described
 from malmungchi.schemas.document import DOCUMENT, REJECT
 from malmungchi.schemas.errors import MalmungchiError
+from malmungchi.schemas.names import FOLDERS
 
 SCHEMA_VERSION = "1"
 
@@ -64,11 +65,6 @@ LEDGER = described(
 )
 
 REJECTS = described("rejects", REJECT)
-
-FOLDERS = ("data", "rejects", "duplicates")
-
-MANIFEST = "manifest.json"
-CARD = "README.md"
 
 
 class ManifestError(MalmungchiError):
