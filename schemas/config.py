@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -41,7 +42,21 @@ class Read(Section, name="read"):
         64 << 20, "a longer line is rejected, and never held in memory", ge=1 << 10, le=1 << 30
     )
     max_text_bytes: int = setting(32 << 20, "a longer text is rejected", ge=1, le=1 << 30)
+    sample: str = setting("", "share of the rows that is read, by hash of their ids, such as 1% or 0.01; empty: all")
     strict: bool = setting(False, "a truncated or corrupt file fails the job")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 < self.share <= 1, "read.sample", self.sample, "a share above 0, at most 100%, such as 1% or 0.01")
+
+    @property
+    def share(self) -> float:
+        """The share of the rows that is read; 0 for a sample that says none."""
+        text = self.sample.strip()
+        number = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)", text, re.ASCII)
+        if not number:
+            return float(not text)
+        return float(number[1]) / (100 if number[2] else 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,6 +319,8 @@ class Config:
         }
         if not self.read.media_type:
             del found["read"]["media_type"]
+        if not self.read.sample:
+            del found["read"]["sample"]
         found |= {name: own for name, section in sorted(self.brought.items()) if (own := changed(section))}
         if inputs := [own for each in self.inputs if (own := each.content())]:
             found["inputs"] = inputs

@@ -102,6 +102,7 @@ class Manifest:
     `sources` holds the same by source, with the bytes of text that are kept, and `licenses` what is kept by licence; ""
     stands for none. `release` is what it says of itself: name, version, contact, date.
     `languages` counts all documents that reached the language step.
+    `sample` is the share of the input's rows that was read, as it was given, empty for all: only these count.
     `near_duplicates` says which share of those at the threshold is found, and by how many bands and rows.
     """
 
@@ -118,6 +119,7 @@ class Manifest:
     near_duplicates: dict[str, float] = dataclasses.field(default_factory=dict)
     release: dict[str, str] = dataclasses.field(default_factory=dict)
     licenses: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    sample: str = ""
 
     def to_json(self) -> bytes:
         """The file's bytes: indented, keys in a fixed order, last the checksum of all the others."""

@@ -6,7 +6,7 @@ import dataclasses
 
 from malmungchi.pipelines.job.job import Job
 from malmungchi.pipelines.plan import recall
-from malmungchi.pipelines.plan.planner import counted, human
+from malmungchi.pipelines.plan.planner import counted, human, sample_of
 from malmungchi.pipelines.runners import registry
 from malmungchi.schemas.config import Config, known_sections
 from malmungchi.schemas.release import Manifest
@@ -34,6 +34,8 @@ def dry_run(job: Job, restart: bool = False) -> str:
         kind = file.format if file.codec == "none" else f"{file.format}, {file.codec}"
         columns = ", ".join(f"{role}={name}" for role, name in dataclasses.asdict(file.columns).items() if name)
         lines.append(f"  {file.name}  {human(file.size)}  {kind}  {columns if file.format != 'text' else ''}".rstrip())
+    if sample := sample_of(plan.config):
+        lines.append(f"a sample: of their rows {sample} are kept, by hash of the id; all are read to find them")
     chunk = plan.chunk_bytes
     shards = pack(
         [plan.input_bytes // plan.layout.partitions] * plan.layout.partitions,

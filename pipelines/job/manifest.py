@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 
 from malmungchi.pipelines.job import inventory
 from malmungchi.pipelines.plan import recall
+from malmungchi.pipelines.plan.planner import sample_of
 from malmungchi.pipelines.runners.versions import versions
 from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.plan import Plan
@@ -84,6 +85,7 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         },
         languages=dict(sorted(languages.items(), key=lambda item: (-item[1], item[0]))),
         warnings=warnings,
+        sample=sample_of(plan.config),
         release=dataclasses.asdict(plan.config.release),
         licenses={
             name: {"kept": count, "text_bytes": out.license_bytes.get(name, 0)}

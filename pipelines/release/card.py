@@ -39,6 +39,7 @@ class _Words:
     languages: tuple[str, str]
     licenses: tuple[str, str, str]
     own: tuple[str, str]
+    sample: str
     read: str
     columns: tuple[str, str]
 
@@ -68,6 +69,7 @@ _ENGLISH = _Words(
     languages=("language detected", "documents"),
     licenses=("licence", "kept", "bytes of text"),
     own=("Date", "Contact"),
+    sample="**This is a sample**: of the rows of the input only {share} were read, chosen by a hash of their ids.",
     read="`data/` is read with a line of any of these, in this folder:",
     columns=("type", "meaning"),
 )
@@ -97,6 +99,7 @@ _KOREAN = _Words(
     languages=("감지된 언어", "문서 수"),
     licenses=("라이선스", "최종 포함 문서", "본문 바이트"),
     own=("날짜", "문의"),
+    sample="**이 데이터는 표본입니다.** 식별자의 해시값으로 고른 입력 행의 {share}만 읽었습니다.",
     read="이 폴더에서 다음 가운데 한 줄이면 `data/`를 읽을 수 있습니다.",
     columns=("자료형", "뜻"),
 )
@@ -154,6 +157,7 @@ def _section(words: _Words, manifest: Manifest) -> list[str]:
         f"- {words.folders}",
         f"- {words.manifest}",
         f"- {words.digest.format(digest=manifest.config_digest[:16])}",
+        *([f"- {words.sample.format(share=_plain(manifest.sample))}"] if manifest.sample else []),
         *(f"- {word}: {_plain(said)}" for word, said in zip(words.own, _own(manifest), strict=True) if said),
         *(f"- **{words.warning}**: {_plain(warning)}" for warning in manifest.warnings),
         "",

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from malmungchi.schemas.release import FOLDERS, LEDGER, REJECTS, Manifest
+from malmungchi.schemas.names import FOLDERS
+from malmungchi.schemas.release import LEDGER, REJECTS, Manifest
 from malmungchi.transforms.text.steps import published
 
 # The name of a folder's configuration: that of data/ is the one that is loaded without a name.

@@ -492,3 +492,33 @@ def test_bands_that_miss_too_much_are_told(inputs: Path, tmp_path: Path) -> None
     assert not any("bands" in warning for warning in manifest["warnings"])
     assert manifest["near_duplicates"]["recall"] >= 0.9995
     assert manifest["config"]["fingerprint"]["bands"] == 36
+
+
+def test_a_sample_is_the_same_rows_each_time(release: Path, inputs: Path, tmp_path: Path) -> None:
+    """Of documents and of rejects; whatever the workers and chunks; a larger one holds the smaller."""
+
+    def rows(output: Path) -> set[tuple[str, int]]:
+        tables = [ds.dataset(output / folder).to_table(columns=["file", "row"]) for folder in
+                  ("data", "rejects", "duplicates") if (output / folder).exists()]  # fmt: skip
+        return {(row["file"], row["row"]) for table in tables for row in table.to_pylist()}
+
+    files = ("build", "--input", inputs / "*.jsonl", "--input", inputs / "sub" / "c.jsonl")
+    found = {}
+    for name, *options in (("tenth", "--sample", "10%"), ("again", "--sample", "10%", "--workers", "2",
+                           "--execution-chunk-bytes", "16KiB"), ("third", "--sample", "0.3")):  # fmt: skip
+        malmungchi(*files, "--output", tmp_path / name, *options)
+        assert malmungchi("verify", tmp_path / name).stdout.strip().endswith("match")
+        found[name] = rows(tmp_path / name)
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        assert manifest["counts"]["input"] == len(found[name])
+        assert manifest["sample"] == options[1]
+        assert f"only {options[1]} were read" in (tmp_path / name / "README.md").read_text()
+    assert digests(tmp_path / "tenth") == digests(tmp_path / "again")
+    assert 0.05 < len(found["tenth"]) / 901 < 0.17
+    assert 0.2 < len(found["third"]) / 901 < 0.4
+    assert found["tenth"] < found["third"] < rows(release)
+    assert json.loads((release / "manifest.json").read_text())["sample"] == ""
+    assert "This is a sample" not in (release / "README.md").read_text()
+    said = malmungchi(*files, "--output", tmp_path / "none", "--sample", "101%", check=False)
+    assert said.returncode
+    assert "--read-sample: read.sample = '101%': a share above 0" in said.stderr
