@@ -26,6 +26,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import orjson
 import psutil
 
@@ -48,7 +49,7 @@ from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.exchange.tally import units
 from malmungchi.transforms.formats.split import cut, stripes
-from malmungchi.transforms.shards.write import pack
+from malmungchi.transforms.shards.pack import pack
 
 SIZES_GB = (10.0, 1_000.0, 10_000.0, 100_000.0)
 TOLERANCE = 0.2
@@ -228,7 +229,7 @@ class _Simulation:
         for channel in REFINE.gives:
             self.exchange(channel)
         shares = [int(costs.kept * mb * MB / how.partitions)] * how.partitions
-        shards = len(pack(shares, [1] * how.partitions, plan.config.shards))
+        shards = len(pack(shares, [1 << 20] * how.partitions, plan.config.shards))
         counts = {**task_counts(plan), "publish": shards, "rejects": how.reject_partitions}
         for name, tasks in counts.items():
             taken = [costs.stored[channel] * mb for channel in TAKES[name]]
@@ -284,6 +285,42 @@ def _fullest(tasks: Iterable[str]) -> int:
     return 2 * max(Counter(name.rpartition("/")[0] for name in tasks).values())
 
 
+# Documents of a made-up job: bytes of text on average, and the share of the input's bytes that is kept.
+_TEXT_BYTES, _KEPT = 3000.0, 0.5
+
+# Equal runs of rows that partitions are looked at in, to see what a cut inside of one makes.
+_RUNS = 16
+
+
+def spread(size: float, config: Config, cv: float = 3.0, seed: int = 0) -> tuple[float, float, float]:
+    """(largest shard / smallest in rows, the same in bytes of text, partitions read / partitions) of a job of so many
+    bytes, by chance.
+
+    The sizes of documents have a coefficient of variation `cv`; the sum over many of them is normal.
+    """
+    source = np.random.default_rng(seed)
+    partitions = layout(int(size), config.shards.target_bytes).partitions
+    rows = source.poisson(_KEPT * size / _TEXT_BYTES / partitions, partitions)
+    each = rows[:, None] / _RUNS
+    runs = source.normal(each * _TEXT_BYTES, np.sqrt(each) * _TEXT_BYTES * cv, (partitions, _RUNS))
+    runs = np.maximum(runs, 1.0).astype(np.int64)
+    shards = pack(runs.sum(axis=1).tolist(), rows.tolist(), config.shards)
+    behind = np.concatenate([np.zeros((partitions, 1), np.int64), np.cumsum(runs, axis=1)], axis=1)
+    found = []
+    for shard in shards:
+        count = bytes_ = 0.0
+        for partition in shard.partitions:
+            first, end = shard.rows_of(partition)
+            end = rows[partition] if end is None else end
+            places = np.array([first, end]) / max(1, rows[partition]) * _RUNS
+            count += end - first
+            bytes_ += float(np.diff(np.interp(places, np.arange(_RUNS + 1), behind[partition]))[0])
+        found.append((count, bytes_))
+    counts, sizes = np.array(found).T
+    read = sum(len(shard.partitions) for shard in shards) / partitions
+    return float(counts.max() / counts.min()), float(sizes.max() / sizes.min()), read
+
+
 def report(job: Job, cluster: Cluster) -> str:
     """The job in words and figures."""
     waits = job.total("waits") / 3600
@@ -296,6 +333,7 @@ def report(job: Job, cluster: Cluster) -> str:
         "staging": staged * cluster.gigabyte_month * hours / cluster.workers / 730,
     }
     how = job.plan.layout
+    in_rows, in_bytes, passes = spread(job.size, job.plan.config)
     lines = [
         f"{human(job.size)}: {len(job.plan.files):,} files, {job.tasks('refine'):,.0f} work items, "
         f"{how.partitions:,} partitions in {len(how.strides('rows'))} round(s), {job.tasks('publish'):,.0f} shards",
@@ -306,6 +344,8 @@ def report(job: Job, cluster: Cluster) -> str:
         f"  memory of a worker at most {max(step.memory for step in job.steps):,.0f} MB: "
         + ", ".join(f"{name} {value:,.0f}" for name, value in _memory(job))
         + f"; launcher {job.launcher:,.0f} MB",
+        f"  largest shard / smallest: {in_rows:.2f} in rows, {in_bytes:.2f} in bytes; partitions are read "
+        f"{passes:.2f} times to write them",
         "  names in one folder at most: " + ", ".join(f"{name} {count:,}" for name, count in job.names.items()),
         f"  {hours / cluster.workers:,.1f} hours on {cluster.workers} cores, {sum(money.values()):,.2f} USD: "
         + ", ".join(f"{name} {value:,.2f}" for name, value in money.items()),

@@ -16,7 +16,7 @@ from malmungchi.transforms.dedup.fingerprint import fingerprint
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.formats.read import read_item
 from malmungchi.transforms.formats.split import cut
-from malmungchi.transforms.shards.write import Shard
+from malmungchi.transforms.shards.pack import Shard
 from malmungchi.transforms.text.base import apply
 from malmungchi.transforms.text.steps import settings_of, steps
 

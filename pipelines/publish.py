@@ -12,7 +12,8 @@ from malmungchi.pipelines.stages import PUBLISH, REFINE, REJECTS, task_counts, w
 from malmungchi.schemas.plan import Plan
 from malmungchi.transforms.exchange.regroup import PartitionTasks
 from malmungchi.transforms.exchange.tally import Chunks
-from malmungchi.transforms.shards.write import Shard, WriteRejectShards, WriteShards
+from malmungchi.transforms.shards.pack import Shard
+from malmungchi.transforms.shards.write import WriteRejectShards, WriteShards
 
 
 def publish(

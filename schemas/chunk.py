@@ -30,15 +30,25 @@ class Chunk:
     digest: str = ""
     input_bytes: int = 0
 
-    def keep(self, mask: np.ndarray, step: str, rule: pa.Array, value: pa.Array, threshold: str) -> Chunk:
+    def keep(
+        self,
+        mask: np.ndarray,
+        step: str,
+        rule: pa.Array,
+        value: pa.Array,
+        threshold: str,
+        measured: np.ndarray | None = None,
+        bound: np.ndarray | float | None = None,
+    ) -> Chunk:
         """Keeps the rows where `mask` is true and moves the others to the rejects.
 
-        `rule` and `value` are string arrays over all rows; only those of dropped rows are read. This is the one way
+        `rule` and `value` are string arrays over all rows; only those of dropped rows are read; `measured` and `bound`
+        are numbers, as `rejects` takes them. This is the one way
         for a filter to drop a row, so that every drop has a step, rule, value and threshold.
         """
         if mask.all():
             return self
-        gone = rejects(self.rows, ~mask, step, rule, value, threshold)
+        gone = rejects(self.rows, ~mask, step, rule, value, threshold, measured, bound)
         return dataclasses.replace(
             self,
             rows=self.rows.take(pa.array(np.flatnonzero(mask))),

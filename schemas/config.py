@@ -7,13 +7,16 @@ configuration digest. What a format, an extractor or a step brings is a section 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from malmungchi.schemas.banding import MOST_BANDS, MOST_ROWS, choose
 from malmungchi.schemas.settings import ConfigError, Section, changed, checked, did_you_mean, require, setting, typed
 
 
@@ -39,7 +42,21 @@ class Read(Section, name="read"):
         64 << 20, "a longer line is rejected, and never held in memory", ge=1 << 10, le=1 << 30
     )
     max_text_bytes: int = setting(32 << 20, "a longer text is rejected", ge=1, le=1 << 30)
+    sample: str = setting("", "share of the rows that is read, by hash of their ids, such as 1% or 0.01; empty: all")
     strict: bool = setting(False, "a truncated or corrupt file fails the job")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 < self.share <= 1, "read.sample", self.sample, "a share above 0, at most 100%, such as 1% or 0.01")
+
+    @property
+    def share(self) -> float:
+        """The share of the rows that is read; 0 for a sample that says none."""
+        text = self.sample.strip()
+        number = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)", text, re.ASCII)
+        if not number:
+            return float(not text)
+        return float(number[1]) / (100 if number[2] else 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +96,22 @@ class Fingerprint(Section, name="fingerprint"):
 
     ngram: int = setting(5, "characters in a shingle, counted in letters and digits only", ge=1, le=64)
     seed: int = setting(1, "seed of the MinHash permutations (as datasketch.MinHash)", ge=0, le=(1 << 32) - 1)
-    bands: int = setting(22, "bands of the signature: higher values find more pairs at higher cost", ge=1, le=256)
-    rows: int = setting(5, "hash values in a band: higher values propose fewer false pairs", ge=1, le=64)
+    permutations: int = setting(
+        110, "hash values of a signature, at most, where bands and rows are not both set", ge=1, le=4096
+    )
+    bands: int = setting(
+        0,
+        "bands of the signature: higher values find more pairs at higher cost; 0: chosen for deduplicate.threshold, so "
+        "that 99.95 % of the pairs at the threshold are found",
+        ge=0,
+        le=MOST_BANDS,
+    )
+    rows: int = setting(
+        0,
+        "hash values in a band: higher values propose fewer false pairs; 0: chosen for deduplicate.threshold",
+        ge=0,
+        le=MOST_ROWS,
+    )
     min_chars: int = setting(5, "documents with fewer letters and digits are compared for exact equality only")
 
     def __post_init__(self) -> None:
@@ -90,7 +121,7 @@ class Fingerprint(Section, name="fingerprint"):
 
     @property
     def num_perm(self) -> int:
-        """Length of a signature."""
+        """Length of a signature; bands and rows are known once the settings are part of a Config."""
         return self.bands * self.rows
 
 
@@ -149,6 +180,33 @@ class Shards(Section, name="shards"):
     min_shards: int = setting(8, "least number of shards, as long as each holds 8 MiB of text", ge=1, le=100_000)
     row_group_bytes: int = setting(16 << 20, "bytes of text in a row group, about", ge=1 << 12)
     compression_level: int = setting(3, "zstd level", ge=-7, le=22)
+
+
+@dataclasses.dataclass(frozen=True)
+class Release(Section, name="release"):
+    """What the release says of itself, in manifest and card."""
+
+    name: str = setting("", "name of the release; empty: Korean text release")
+    version: str = setting("", "version of the release, such as 2026.11 or 1.2")
+    contact: str = setting("", "whom to write to about the release, such as a takedown: an address of mail or web")
+    date: str = setting(
+        "", "date of the release, as 2026-11-26; never today's by itself, as bytes must not depend on it"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            require(value.isprintable() and len(value) <= 200, f"{self.section}.{field.name}", value,
+                    "one line of at most 200 characters")  # fmt: skip
+        require(not self.date or _is_date(self.date), "release.date", self.date, "a date, as 2026-11-26")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,10 +275,16 @@ class Config:
     fingerprint: Fingerprint = dataclasses.field(default_factory=Fingerprint)
     deduplicate: Deduplicate = dataclasses.field(default_factory=Deduplicate)
     shards: Shards = dataclasses.field(default_factory=Shards)
+    release: Release = dataclasses.field(default_factory=Release)
     execution: Execution = dataclasses.field(default_factory=Execution)
     # Sections that were brought, by name, as far as they are set.
     brought: dict[str, Any] = dataclasses.field(default_factory=dict)
     inputs: list[Input] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        own = self.fingerprint
+        bands, rows = choose(self.deduplicate.threshold, own.permutations, own.bands, own.rows)
+        object.__setattr__(self, "fingerprint", dataclasses.replace(own, bands=bands, rows=rows))
 
     def section(self, kind: type[Any]) -> Any:
         """The settings of a section, ours or one that was registered."""
@@ -255,6 +319,8 @@ class Config:
         }
         if not self.read.media_type:
             del found["read"]["media_type"]
+        if not self.read.sample:
+            del found["read"]["sample"]
         found |= {name: own for name, section in sorted(self.brought.items()) if (own := changed(section))}
         if inputs := [own for each in self.inputs if (own := each.content())]:
             found["inputs"] = inputs

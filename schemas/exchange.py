@@ -97,6 +97,9 @@ _BAND_BYTES = 64 << 20
 _FINE_PARTITIONS = 64
 _LARGEST_BYTES = 512 << 20
 
+# Many partitions are a multiple of this: where shards have one to four or six of them, they have whole ones.
+_DOZEN = 12
+
 # Segments that one task writes for a channel at most. A chunk that does not write them for the last time writes fewer:
 # it is small, and each of its segments costs a request.
 FAN_OUT = 256
@@ -152,8 +155,11 @@ def layout(
         few = min(parts(fine), max(_FINE_PARTITIONS, parts(size)))
         return min(few, max(FAN_OUT, parts(min(_LARGEST_BYTES, shard_bytes))))
 
+    partitions = grown(_FINE_PARTITION_BYTES, _PARTITION_BYTES)
+    if partitions > FAN_OUT:
+        partitions = -(-partitions // _DOZEN) * _DOZEN
     return Layout(
-        partitions=grown(_FINE_PARTITION_BYTES, _PARTITION_BYTES),
+        partitions=partitions,
         exact_ranges=grown(_EXACT_BYTES, _EXACT_BYTES),
         band_partitions=grown(_FINE_BAND_BYTES, _BAND_BYTES),
         reject_partitions=parts(_REJECT_BYTES),

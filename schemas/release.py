@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from malmungchi.schemas.descriptions import described
 from malmungchi.schemas.document import DOCUMENT, REJECT
 from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.names import FOLDERS
@@ -23,7 +24,7 @@ CLUSTER_ID = pa.field("cluster_id", pa.string(), nullable=False)
 
 def published_schema(added: Sequence[pa.Field]) -> pa.Schema:
     """data/: what a trainer reads, with what the steps have added."""
-    return pa.schema(
+    schema = pa.schema(
         [
             DOCUMENT.field("id"),
             DOCUMENT.field("text"),
@@ -41,23 +42,29 @@ def published_schema(added: Sequence[pa.Field]) -> pa.Schema:
             DOCUMENT.field("metadata"),
         ]
     )
+    return described("data", schema)
 
 
 # duplicates/: the ledger of pairs, one row for each dropped document.
-LEDGER = pa.schema(
-    [
-        pa.field("dropped_id", pa.string(), nullable=False),
-        pa.field("kept_id", pa.string(), nullable=False),
-        pa.field("rule", pa.string(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-        CLUSTER_ID,
-        pa.field("source", pa.string()),
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-    ]
+LEDGER = described(
+    "duplicates",
+    pa.schema(
+        [
+            pa.field("dropped_id", pa.string(), nullable=False),
+            pa.field("kept_id", pa.string(), nullable=False),
+            pa.field("rule", pa.string(), nullable=False),
+            pa.field("score", pa.float64(), nullable=False),
+            CLUSTER_ID,
+            pa.field("source", pa.string()),
+            pa.field("url", pa.string()),
+            pa.field("license", pa.string()),
+            pa.field("file", pa.string(), nullable=False),
+            pa.field("row", pa.int64(), nullable=False),
+        ]
+    ),
 )
 
-REJECTS = REJECT
+REJECTS = described("rejects", REJECT)
 
 
 class ManifestError(MalmungchiError):
@@ -92,7 +99,11 @@ class Manifest:
     """Everything about a release. Written last: a release exists once its manifest does.
 
     `counts` holds `input`, `kept`, and `rejected` by reason; the identity input = kept + rejected has been checked.
-    `sources` holds the same by source. `languages` counts all documents that reached the language step.
+    `sources` holds the same by source, with the bytes of text that are kept, and `licenses` what is kept by licence; ""
+    stands for none. `release` is what it says of itself: name, version, contact, date.
+    `languages` counts all documents that reached the language step.
+    `sample` is the share of the input's rows that was read, as it was given, empty for all: only these count.
+    `near_duplicates` says which share of those at the threshold is found, and by how many bands and rows.
     """
 
     schema_version: str
@@ -105,6 +116,10 @@ class Manifest:
     sources: dict[str, dict[str, Any]]
     languages: dict[str, int]
     warnings: list[str]
+    near_duplicates: dict[str, float] = dataclasses.field(default_factory=dict)
+    release: dict[str, str] = dataclasses.field(default_factory=dict)
+    licenses: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    sample: str = ""
 
     def to_json(self) -> bytes:
         """The file's bytes: indented, keys in a fixed order, last the checksum of all the others."""

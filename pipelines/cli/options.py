@@ -24,7 +24,12 @@ from malmungchi.schemas.settings import ConfigError, bounds, default_of, format_
 from malmungchi.transforms.formats import base
 
 # Settings that one types often have a short flag as well.
-_SHORT = {"execution.workers": "--workers", "execution.staging": "--staging", "read.strict": "--strict"}
+_SHORT = {
+    "execution.workers": "--workers",
+    "execution.staging": "--staging",
+    "read.strict": "--strict",
+    "read.sample": "--sample",
+}
 
 # Beam hands its options to every worker, and workers log them. What is secret has no place there.
 _SECRET = re.compile(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 from malmungchi.pipelines.job.job import Job
-from malmungchi.pipelines.plan.planner import counted, human
+from malmungchi.pipelines.plan import recall
+from malmungchi.pipelines.plan.planner import counted, human, sample_of
 from malmungchi.pipelines.runners import registry
 from malmungchi.schemas.config import Config, known_sections
 from malmungchi.schemas.release import Manifest
 from malmungchi.schemas.settings import changed
 from malmungchi.transforms.formats.base import InputError
-from malmungchi.transforms.shards.write import pack
+from malmungchi.transforms.shards.pack import pack
+
+# Documents of a partition, to plan with: more than shards.
+_MANY = 1 << 20
 
 
 def dry_run(job: Job, restart: bool = False) -> str:
@@ -30,10 +34,12 @@ def dry_run(job: Job, restart: bool = False) -> str:
         kind = file.format if file.codec == "none" else f"{file.format}, {file.codec}"
         columns = ", ".join(f"{role}={name}" for role, name in dataclasses.asdict(file.columns).items() if name)
         lines.append(f"  {file.name}  {human(file.size)}  {kind}  {columns if file.format != 'text' else ''}".rstrip())
+    if sample := sample_of(plan.config):
+        lines.append(f"a sample: of their rows {sample} are kept, by hash of the id; all are read to find them")
     chunk = plan.chunk_bytes
     shards = pack(
         [plan.input_bytes // plan.layout.partitions] * plan.layout.partitions,
-        [1] * plan.layout.partitions,
+        [_MANY] * plan.layout.partitions,
         plan.config.shards,
     )
     chunks = counted(max(len(plan.files), -(-plan.input_bytes // chunk)), "chunk")
@@ -43,6 +49,7 @@ def dry_run(job: Job, restart: bool = False) -> str:
         _memory(job),
         f"output {job.output}, staging {job.place.staging}: about {human(plan.input_bytes)} for the time of the job",
         f"settings digest {plan.config.digest()}, {_changed(plan.config)}",
+        recall.warning(plan.config) or recall.in_words(plan.config),
         _there(job, done, restart),
     ]
     return "\n".join(lines)
@@ -60,9 +67,12 @@ def _memory(job: Job) -> str:
 
 def _changed(config: Config) -> str:
     """The settings that are not the defaults."""
-    kinds = known_sections().values()
+    usual = Config()
     found = [
-        f"{kind.section}.{name} = {value!r}" for kind in kinds for name, value in changed(config.section(kind)).items()
+        f"{kind.section}.{name} = {value!r}"
+        for kind in known_sections().values()
+        for name, value in changed(config.section(kind)).items()
+        if value != getattr(usual.section(kind), name)
     ]
     return "all at their defaults" if not found else "defaults but for " + ", ".join(found)
 

@@ -20,7 +20,8 @@ from malmungchi.transforms.exchange.items import unfinished
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.exchange.tally import units
 from malmungchi.transforms.io import storage
-from malmungchi.transforms.shards.write import Shard, rejects_task, shard_task
+from malmungchi.transforms.shards.pack import Shard
+from malmungchi.transforms.shards.write import rejects_task, shard_task
 
 # Results of requests that are held.
 _BLOCK = 1024

@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
 from malmungchi.pipelines.deduplicate import deduplicate
 from malmungchi.pipelines.job import inventory
 from malmungchi.pipelines.job.display import Display
 from malmungchi.pipelines.job.manifest import make_manifest
 from malmungchi.pipelines.job.output import Output, OutputError
+from malmungchi.pipelines.plan import recall
 from malmungchi.pipelines.plan.planner import human
 from malmungchi.pipelines.plan.shares import shares
 from malmungchi.pipelines.process import forkserver
@@ -32,7 +31,7 @@ from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import DamagedError
 from malmungchi.transforms.exchange.tally import chunks_of
 from malmungchi.transforms.io import storage
-from malmungchi.transforms.shards.write import Shard, pack
+from malmungchi.transforms.shards.pack import pack
 
 # Times that the file of one task is made anew before something must be wrong with the disk.
 REPAIRS = 3
@@ -91,6 +90,8 @@ class Job:
     def begin(self, restart: bool) -> None:
         """Makes output and staging area ready, and says what of an earlier attempt is kept. The locks are held."""
         self.place.begin(restart)
+        if lost := recall.warning(self.plan.config):
+            self.display.say(f"warning: {lost}")
         self._kept = self._tasks()
         if self._kept:
             self.display.say(f"resuming an earlier attempt: {len(self._kept)} finished tasks are kept")
@@ -132,10 +133,11 @@ class Job:
                 "have the same id. Set read.id to a column that tells them apart, and use --restart"
             )
         shards = pack(
-            (deduplicated.bytes - deduplicated.dropped_bytes).tolist(), kept.tolist(), self.plan.config.shards
+            (deduplicated.bytes - deduplicated.dropped_bytes).tolist(),
+            kept.tolist(),
+            self.plan.config.shards,
+            deduplicated.documents.tolist(),
         )
-        # Partitions of which nothing is kept still have dropped documents for the ledger.
-        shards = _with_dropped(shards, deduplicated.documents)
         rejects = sorted(refined.counts.reject_partitions)
         published = self._stage(
             "publish",
@@ -195,18 +197,3 @@ class Job:
         names = self._tasks()
         chunks = f"{len(reused)} of {refined.chunks} chunks ({sum(reused):,} rows)"
         return f"{len(names & self._kept)} of {len(names)} tasks, among them {chunks}"
-
-
-def _with_dropped(shards: list[Shard], kept: np.ndarray) -> list[Shard]:
-    """Gives partitions that hold documents, but none that is kept, to the shard before them (or the first)."""
-    if not shards:
-        return []
-    groups = [list(shard.partitions) for shard in shards]
-    owner = {partition: index for index, group in enumerate(groups) for partition in group}
-    index = 0
-    for partition in np.flatnonzero(kept).tolist():
-        if partition in owner:
-            index = owner[partition]
-        else:
-            groups[index].append(partition)
-    return [Shard(shard.index, shard.of, tuple(sorted(group))) for shard, group in zip(shards, groups, strict=True)]

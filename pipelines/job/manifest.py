@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 
 from malmungchi.pipelines.job import inventory
+from malmungchi.pipelines.plan import recall
+from malmungchi.pipelines.plan.planner import sample_of
 from malmungchi.pipelines.runners.versions import versions
 from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.plan import Plan
@@ -56,6 +59,8 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         warnings.append(f"no document was kept of {total:,} read: see rejects/ for the reasons")
     if strangers := [name for name in plan.config.deduplicate.priority if name not in names]:
         warnings.append(f"deduplicate.priority names sources that no document has: {', '.join(strangers)}")
+    if lost := recall.warning(plan.config):
+        warnings.append(lost)
     if out.clashes:
         warnings.append(
             f"{out.clashes} document(s) have an id that another one has already: all are kept, and told apart by "
@@ -73,10 +78,18 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
             name: {
                 "input": out.sources.get(name, 0) + sum(by_source[name].values()),
                 "kept": out.sources.get(name, 0),
+                "text_bytes": out.source_bytes.get(name, 0),
                 "rejected": dict(sorted(by_source[name].items())),
             }
             for name in names
         },
         languages=dict(sorted(languages.items(), key=lambda item: (-item[1], item[0]))),
         warnings=warnings,
+        sample=sample_of(plan.config),
+        release=dataclasses.asdict(plan.config.release),
+        licenses={
+            name: {"kept": count, "text_bytes": out.license_bytes.get(name, 0)}
+            for name, count in sorted(out.licenses.items())
+        },
+        near_duplicates=recall.found(plan.config),
     )

@@ -102,7 +102,14 @@ def look_into(found: Sequence[Found], config: Config) -> Plan:
     _check_named(files, names, config)
     give_back()  # a Parquet footer may have taken hundreds of megabytes
     estimate = sum(map(expected_bytes, files))
-    return Plan(config, files, estimate, layout(estimate, config.shards.target_bytes))
+    kept = sum(int(expected_bytes(file) * config.of(file.input).read.share) for file in files)
+    return Plan(config, files, estimate, layout(kept, config.shards.target_bytes))
+
+
+def sample_of(config: Config) -> str:
+    """The share of its inputs that a job reads, as it was given; several if they differ, empty for all."""
+    given = {config.of(number).read.sample.strip() for number in range(len(config.inputs))} or {config.read.sample}
+    return ", ".join(sorted(given - {""}))
 
 
 def make_plan(inputs: Sequence[str], config: Config) -> Plan:

@@ -6,6 +6,8 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
+from malmungchi.pipelines.release.front import folders, front_matter, schemas, title
+from malmungchi.schemas.descriptions import meaning
 from malmungchi.schemas.release import Manifest
 
 # Rows of a table: a crawl may have more sources than anyone reads.
@@ -35,6 +37,11 @@ class _Words:
     reasons: tuple[str, str]
     sources: tuple[str, str, str]
     languages: tuple[str, str]
+    licenses: tuple[str, str, str]
+    own: tuple[str, str]
+    sample: str
+    read: str
+    columns: tuple[str, str]
 
 
 _ENGLISH = _Words(
@@ -60,6 +67,11 @@ _ENGLISH = _Words(
     reasons=("dropped because", "documents"),
     sources=("source", "read", "kept"),
     languages=("language detected", "documents"),
+    licenses=("licence", "kept", "bytes of text"),
+    own=("Date", "Contact"),
+    sample="**This is a sample**: of the rows of the input only {share} were read, chosen by a hash of their ids.",
+    read="`data/` is read with a line of any of these, in this folder:",
+    columns=("type", "meaning"),
 )
 
 _KOREAN = _Words(
@@ -85,13 +97,12 @@ _KOREAN = _Words(
     reasons=("제외 사유", "문서 수"),
     sources=("출처", "읽은 문서", "최종 포함 문서"),
     languages=("감지된 언어", "문서 수"),
+    licenses=("라이선스", "최종 포함 문서", "본문 바이트"),
+    own=("날짜", "문의"),
+    sample="**이 데이터는 표본입니다.** 식별자의 해시값으로 고른 입력 행의 {share}만 읽었습니다.",
+    read="이 폴더에서 다음 가운데 한 줄이면 `data/`를 읽을 수 있습니다.",
+    columns=("자료형", "뜻"),
 )
-
-
-def _size_category(rows: int) -> str:
-    bounds = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
-              (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B")]  # fmt: skip
-    return next((name for bound, name in bounds if rows < bound), "n>1B")
 
 
 def _plain(text: str) -> str:
@@ -139,23 +150,66 @@ def _section(words: _Words, manifest: Manifest) -> list[str]:
         words.ordered,
     ]
     return [
-        f"# {words.title}",
+        f"# {_plain(title(manifest, words.title))}",
         "",
         " ".join(made),
         "",
         f"- {words.folders}",
         f"- {words.manifest}",
         f"- {words.digest.format(digest=manifest.config_digest[:16])}",
+        *([f"- {words.sample.format(share=_plain(manifest.sample))}"] if manifest.sample else []),
+        *(f"- {word}: {_plain(said)}" for word, said in zip(words.own, _own(manifest), strict=True) if said),
         *(f"- **{words.warning}**: {_plain(warning)}" for warning in manifest.warnings),
+        "",
+        words.read,
+        "",
+        *READING,
         *_table(words.reasons, ((name, (count,)) for name, count in counts["rejected"].items()), words.more),
         *_table(
             words.sources,
             ((name, (count["input"], count["kept"])) for name, count in manifest.sources.items()),
             words.more,
         ),
+        *_table(
+            words.licenses,
+            ((name, (each["kept"], each["text_bytes"])) for name, each in manifest.licenses.items()),
+            words.more,
+        ),
         *_table(words.languages, ((name, (count,)) for name, count in manifest.languages.items()), words.more),
+        *_columns(words, manifest),
         "",
     ]
+
+
+def _own(manifest: Manifest) -> tuple[str, str]:
+    """What a release says of itself beside its name."""
+    return manifest.release.get("date", ""), manifest.release.get("contact", "")
+
+
+def _columns(words: _Words, manifest: Manifest) -> list[str]:
+    """Tables of the columns of each folder."""
+    lines = []
+    for folder in folders(manifest):
+        schema = schemas()[folder]
+        head = (f"{folder}/", *words.columns)
+        lines += ["", f"| {' | '.join(head)} |", "| --- | --- | --- |"]
+        lines += [
+            f"| {field.name} | {field.type} | {_plain(meaning(folder, field, words is _KOREAN))} |" for field in schema
+        ]
+    return lines
+
+
+# How to read data/, a line for each tool, from the folder of the release. `datasets` does not take "." for its name.
+READING = (
+    "```python",
+    'pyarrow.dataset.dataset("data").to_table(columns=["id", "text"])',
+    'datasets.load_dataset(os.getcwd(), split="train")',
+    'datasets.load_dataset(os.getcwd(), "rejects", split="train")  # or "duplicates"',
+    "duckdb.sql(\"SELECT source, count(*) FROM 'data/*.parquet' GROUP BY source\")",
+    'polars.scan_parquet("data/*.parquet").select("id", "text").collect()',
+    'pandas.read_parquet("data", columns=["id", "text"])',
+    "```",
+)
 
 
 def _shards(manifest: Manifest) -> int:
@@ -164,19 +218,5 @@ def _shards(manifest: Manifest) -> int:
 
 def card(manifest: Manifest) -> str:
     """README.md of the release, with the front matter that Hugging Face reads."""
-    front = [
-        "---",
-        *(["language:", "- ko"] if manifest.config["language"]["drop"] else []),
-        "license: other",  # it differs by document
-        "pretty_name: Malmungchi release",
-        "task_categories:",
-        "- text-generation",
-        "tags:",
-        "- malmungchi",
-        "- pretraining",
-        "size_categories:",
-        f"- {_size_category(manifest.counts['kept'])}",
-    ]
-    # Also where there is no shard: what reads it would take another folder for the documents.
-    front += ["configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet"]
-    return "\n".join([*front, "---", "", *_section(_ENGLISH, manifest), *_section(_KOREAN, manifest)])
+    sections = [*_section(_ENGLISH, manifest), *_section(_KOREAN, manifest)]
+    return "\n".join([*front_matter(manifest), "", *sections])

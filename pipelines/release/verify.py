@@ -156,6 +156,11 @@ def problems(release: str) -> Iterator[str]:
     said = {name: source["kept"] for name, source in manifest.sources.items() if source["kept"]}
     if said != dict(sources):
         yield f"{MANIFEST}: kept documents by source are not what the shards hold"
+    text = sum(file.text_bytes for file in manifest.files)
+    for what, groups in (("source", manifest.sources), ("licence", manifest.licenses)):
+        kept = [(group["kept"], group.get("text_bytes", 0)) for group in groups.values()]
+        if groups and tuple(map(sum, zip(*kept, strict=True))) != (counts["kept"], text):
+            yield f"{MANIFEST}: documents and bytes by {what} do not add up to those of the shards"
 
 
 def _is_left_behind(name: str) -> bool:

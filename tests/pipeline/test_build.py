@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import importlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +22,7 @@ import datasets
 import duckdb
 import polars
 import psutil
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -128,6 +131,50 @@ def test_every_reader_reads_it(release: Path, tmp_path: Path) -> None:
     files = str(release / "data" / "*.parquet")
     loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))
     assert loaded.num_rows == table.num_rows
+
+
+def test_the_card_says_how_to_read_it(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line of the card runs as it stands, in the release's folder, and each folder is a configuration."""
+    manifest = json.loads((release / "manifest.json").read_text())
+    lines = re.search(r"```python\n(.*?)```", (release / "README.md").read_text(), re.DOTALL)
+    assert lines
+    rows = sum(file["rows"] for file in manifest["files"] if file["path"].startswith("data/"))
+    monkeypatch.chdir(release)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    for line in lines[1].splitlines():
+        tool = importlib.import_module(line.partition(".")[0])
+        if tool is pa:
+            importlib.import_module("pyarrow.dataset")
+        found = eval(line, {tool.__name__: tool, "os": os})
+        assert tool is duckdb or '"rejects"' in line or len(found) == rows, line
+    for folder, name in (("data", "default"), ("rejects", "rejects"), ("duplicates", "duplicates")):
+        loaded = datasets.load_dataset(str(release), name, split="train", cache_dir=str(tmp_path))
+        table = ds.dataset(release / folder).to_table()
+        assert loaded.num_rows == table.num_rows
+        assert loaded.column_names == table.column_names
+        assert {field.name: field.type for field in loaded.features.arrow_schema} == {
+            field.name: field.type for field in table.schema
+        }
+
+
+def test_columns_explain_themselves(release: Path) -> None:
+    for folder in ("data", "rejects", "duplicates"):
+        for file in (release / folder).iterdir():
+            for field in pq.read_schema(file):
+                assert len(field.metadata[b"description"]) > 5, (folder, field.name)
+
+
+def test_the_manifest_counts_by_source_and_licence(release: Path) -> None:
+    manifest = json.loads((release / "manifest.json").read_text())
+    table = ds.dataset(release / "data").to_table(columns=["source", "license", "text"])
+    size = pc.binary_length(table["text"])
+    for column, groups in (("source", manifest["sources"]), ("license", manifest["licenses"])):
+        summed = pa.table({"name": pc.fill_null(table[column], ""), "size": size}).group_by("name")
+        found = {row["name"]: (row["count_all"], row["size_sum"]) for row in
+                 summed.aggregate([([], "count_all"), ("size", "sum")]).to_pylist()}  # fmt: skip
+        said = {name: (group["kept"], group["text_bytes"]) for name, group in groups.items() if group["kept"]}
+        assert said == found
+    assert manifest["release"] == {"name": "", "version": "", "contact": "", "date": ""}
 
 
 def test_ids_that_clash_are_told_and_both_documents_stay(release: Path) -> None:
@@ -426,3 +473,52 @@ def test_a_source_that_does_not_add_up_is_not_published(tmp_path: Path, monkeypa
     with pytest.raises(CountError, match="for a source"):
         build(job)
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_bands_that_miss_too_much_are_told(inputs: Path, tmp_path: Path) -> None:
+    """By the dry run, by the build, and in the manifest; and none is told where the threshold chooses them."""
+    low = ("build", "--input", inputs / "a.jsonl", "--deduplicate-threshold", "0.6", "--workers", "1")
+    by_hand = (*low, "--fingerprint-bands", "22", "--fingerprint-rows", "5")
+    told = "22 bands of 5 rows find 83.15 % of the pairs whose similarity is the threshold, 0.6, not 99.95 %"
+    assert told in malmungchi(*by_hand, "--output", tmp_path / "a", "--dry-run").stdout
+    assert told in malmungchi(*by_hand, "--output", tmp_path / "a").stderr
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert any(told in warning for warning in manifest["warnings"])
+    assert manifest["near_duplicates"] == {"threshold": 0.6, "bands": 22, "rows": 5, "recall": 0.831503}
+    shown = malmungchi(*low, "--output", tmp_path / "b", "--dry-run").stdout
+    assert "36 bands of 3 rows find 99.98 % of the pairs" in shown
+    malmungchi(*low, "--output", tmp_path / "b")
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    assert not any("bands" in warning for warning in manifest["warnings"])
+    assert manifest["near_duplicates"]["recall"] >= 0.9995
+    assert manifest["config"]["fingerprint"]["bands"] == 36
+
+
+def test_a_sample_is_the_same_rows_each_time(release: Path, inputs: Path, tmp_path: Path) -> None:
+    """Of documents and of rejects; whatever the workers and chunks; a larger one holds the smaller."""
+
+    def rows(output: Path) -> set[tuple[str, int]]:
+        tables = [ds.dataset(output / folder).to_table(columns=["file", "row"]) for folder in
+                  ("data", "rejects", "duplicates") if (output / folder).exists()]  # fmt: skip
+        return {(row["file"], row["row"]) for table in tables for row in table.to_pylist()}
+
+    files = ("build", "--input", inputs / "*.jsonl", "--input", inputs / "sub" / "c.jsonl")
+    found = {}
+    for name, *options in (("tenth", "--sample", "10%"), ("again", "--sample", "10%", "--workers", "2",
+                           "--execution-chunk-bytes", "16KiB"), ("third", "--sample", "0.3")):  # fmt: skip
+        malmungchi(*files, "--output", tmp_path / name, *options)
+        assert malmungchi("verify", tmp_path / name).stdout.strip().endswith("match")
+        found[name] = rows(tmp_path / name)
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        assert manifest["counts"]["input"] == len(found[name])
+        assert manifest["sample"] == options[1]
+        assert f"only {options[1]} were read" in (tmp_path / name / "README.md").read_text()
+    assert digests(tmp_path / "tenth") == digests(tmp_path / "again")
+    assert 0.05 < len(found["tenth"]) / 901 < 0.17
+    assert 0.2 < len(found["third"]) / 901 < 0.4
+    assert found["tenth"] < found["third"] < rows(release)
+    assert json.loads((release / "manifest.json").read_text())["sample"] == ""
+    assert "This is a sample" not in (release / "README.md").read_text()
+    said = malmungchi(*files, "--output", tmp_path / "none", "--sample", "101%", check=False)
+    assert said.returncode
+    assert "--read-sample: read.sample = '101%': a share above 0" in said.stderr

@@ -19,7 +19,9 @@ import pytest
 
 from malmungchi.pipelines.cli import main as cli
 from malmungchi.pipelines.cli import options
+from malmungchi.pipelines.release.front import schemas
 from malmungchi.schemas.config import sections
+from malmungchi.schemas.descriptions import meaning
 from malmungchi.schemas.settings import settings
 from malmungchi.transforms.kernels import jsonl
 from malmungchi.transforms.text import steps
@@ -191,6 +193,14 @@ def rules_of(file: Path) -> set[str]:
             found += [node.value.body, node.value.orelse] if isinstance(node.value, ast.IfExp) else [node.value]
     words = [each.value for each in found if isinstance(each, ast.Constant)]
     return {word for word in words if isinstance(word, str) and re.fullmatch(r"[a-z0-9_]+", word)}
+
+
+def test_every_column_is_explained() -> None:
+    text = PAGES["docs/usage.md"].read_text(encoding="utf-8").splitlines()
+    for folder, schema in schemas().items():
+        for field in schema:
+            line = f"| `{folder}/` `{field.name}` | {field.type} | {meaning(folder, field)} |"
+            assert line in text, f"docs/usage.md: this line belongs into its table of columns:\n{line}"
 
 
 def reject_rules() -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from malmungchi.schemas.banding import SKETCH_MISS
 from malmungchi.schemas.config import Deduplicate, Fingerprint
 from malmungchi.schemas.exchange import EDGE, MEMBER, Layout, band_schema
 from malmungchi.schemas.work import Slice
@@ -53,7 +54,7 @@ class FindForest:
                 hash_[rows],
                 node[rows],
                 self._sketches(parts["bands"], place[rows]),
-                minhash.min_matches(self.fingerprint.num_perm, self.deduplicate.threshold),
+                minhash.min_matches(self.fingerprint.num_perm, self.deduplicate.threshold, SKETCH_MISS),
                 self.fingerprint.num_perm,
                 self.deduplicate.bucket,
             )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import xxhash
 
 from malmungchi.schemas.chunk import Chunk
-from malmungchi.schemas.config import Fingerprint
+from malmungchi.schemas.config import Config, Fingerprint
 from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.kernels.minhash import content_hashes, permutations, signatures
 from malmungchi.transforms.kernels.shingles import fold
@@ -73,7 +73,7 @@ def fingerprint(chunk: Chunk, config: Fingerprint) -> Chunk:
 class ComputeFingerprints(beam.PTransform):
     """Chunks in NFC → the same with `fields(config)`."""
 
-    config: Fingerprint = dataclasses.field(default_factory=Fingerprint)
+    config: Fingerprint = dataclasses.field(default_factory=lambda: Config().fingerprint)
 
     def expand(self, pcoll: beam.PCollection[Chunk]) -> beam.PCollection[Chunk]:
         return pcoll | beam.Map(Private(fingerprint, self.config)).with_output_types(Chunk)

@@ -18,6 +18,12 @@ class Counts:
     """By (step, rule, language, source)."""
     sources: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Of those kept, by source."""
+    source_bytes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Bytes of text of those kept, by source."""
+    licenses: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Of those kept, by licence."""
+    license_bytes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Bytes of text of those kept, by licence."""
     languages: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Of those kept, by language."""
     dropped: Mapping[tuple[str, str], int] = dataclasses.field(default_factory=dict)

@@ -16,6 +16,7 @@ from malmungchi.transforms.exchange import records
 from malmungchi.transforms.formats import base
 from malmungchi.transforms.formats.base import Broken, Split
 from malmungchi.transforms.formats.rows import reject
+from malmungchi.transforms.formats.sample import sampled
 from malmungchi.transforms.formats.source import Source, check_unchanged, open_unchanged
 from malmungchi.transforms.io.decompress import BrokenError
 from malmungchi.transforms.io.private import Private
@@ -51,7 +52,8 @@ def read_item(
 
     Chunks of which the number is `done`, or another stripe's, are passed over. The last one of the file's part says
     so; if that is the whole file it also has the sha256 of its bytes. Rows that are no documents are in the chunks'
-    rejects (step "read"), each with its row and cause, as is the place where the file breaks off. Memory is bounded by
+    rejects (step "read"), each with its row and cause, as is the place where the file breaks off. Of both there is only
+    the sample that `read.sample` asks for. Memory is bounded by
     `chunk_bytes`, one line or one Parquet page.
 
     Raises InputChangedError if the file is not what was planned, and BrokenError where it breaks off if it does and
@@ -77,8 +79,8 @@ def read_item(
                 filling, number = _Filling(), number + 1
             if mine(number):
                 good, bad = part.documents()
-                filling.rows.append(good)
-                filling.rejects.append(bad)
+                filling.rows.append(sampled(good, source.read.share))
+                filling.rejects.append(sampled(bad, source.read.share))
             filling.size += part.size
             filling.count += part.count
         if mine(number):

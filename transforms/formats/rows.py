@@ -162,7 +162,9 @@ def documents(rows: Fields, source: Source) -> tuple[pa.RecordBatch, pa.RecordBa
         ],
         names=DOCUMENT.names,
     )
-    rejected = rejects(batch, ~good, STEP, rule, value, threshold)
+    too_long = lengths > config.max_text_bytes
+    measured = np.where(too_long & ~good, lengths, np.nan) if too_long.any() else None
+    rejected = rejects(batch, ~good, STEP, rule, value, threshold, measured)
     kept = batch if good.all() else batch.filter(pa.array(good))
     kept = pa.RecordBatch.from_arrays(kept.columns, schema=DOCUMENT)
     return (payloads(kept, config.media_type) if config.media_type else kept), rejected

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -26,10 +26,10 @@ from malmungchi.transforms.dedup.exact import binary_keys
 from malmungchi.transforms.exchange import records, regroup
 from malmungchi.transforms.exchange.counts import Counts
 from malmungchi.transforms.exchange.segments import read_batches, read_slices
-from malmungchi.transforms.exchange.stage import count_values
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.io.private import Private
 from malmungchi.transforms.io.progress import report
+from malmungchi.transforms.shards.pack import Shard, file_number
 from malmungchi.transforms.text import steps
 
 # Columns of few values; the others would only pay for a dictionary that is then given up.
@@ -37,47 +37,6 @@ _DICTIONARY = ["source", "license", "language", "language_detector", "file", "st
 
 # Rows of a row group of rejects.
 _REJECT_ROWS = 1 << 16
-
-
-def file_number(index: int, of: int) -> str:
-    """A file's number among so many, 00000-of-00042: their names are in the order of their numbers."""
-    width = max(5, len(str(of)))
-    return f"{index:0{width}d}-of-{of:0{width}d}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One shard to write: consecutive partitions of the order of the release."""
-
-    index: int
-    of: int
-    partitions: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """As trainers expect it: train-00000-of-00042."""
-        return file_number(self.index, self.of)
-
-
-def pack(size: list[int], rows: list[int], config: Shards) -> list[Shard]:
-    """Consecutive partitions packed into shards of about the target size; none is empty.
-
-    `size` and `rows` are bytes of text and documents kept, by partition. The target shrinks where it would give
-    fewer shards than wanted, but not below 8 MiB of text: readers want shards to read side by side, but not crumbs.
-    """
-    total = sum(size)
-    target = min(config.target_bytes, max(8 << 20, -(-total // config.min_shards)))
-    count = max(1, round(total / target))
-    groups: dict[int, list[int]] = {}
-    done = 0
-    for partition, (bytes_, kept) in enumerate(zip(size, rows, strict=True)):
-        if not kept:
-            continue
-        # A partition belongs to the shard in which its middle falls when the whole is cut into equal parts.
-        number = int((done + bytes_ / 2) * count / max(1, total))
-        groups.setdefault(number, []).append(partition)
-        done += bytes_
-    return [Shard(index, len(groups), tuple(group)) for index, group in enumerate(groups.values())]
 
 
 class _Sink:
@@ -131,6 +90,7 @@ def _parquet(
             use_dictionary=[name for name in _DICTIONARY if name in schema.names],
             write_statistics=[name for name in schema.names if name not in ("text", "metadata")],
             write_page_index=True,
+            write_page_checksum=True,
             write_batch_size=1024,
         ) as writer:
             yield writer, sink
@@ -168,12 +128,12 @@ def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
     stay = rows.take(pa.array(order[kept]))
     stay = stay.append_column(DUPLICATE_COUNT, pa.array(count[kept]))
     stay = stay.append_column(CLUSTER_ID, _hex(stay["content_hash"]))
-    gone = rows.select(["id", "source", "file", "row"]).take(pa.array(order[~kept]))
+    gone = rows.select(["id", "source", "url", "license", "file", "row"]).take(pa.array(order[~kept]))
     why = verdict.filter(pc.invert(verdict["kept"]))
     ledger = pa.Table.from_arrays(
         [
             gone["id"], why["kept_id"], why["rule"], why["score"], _hex(why["cluster_id"]),
-            gone["source"], gone["file"], gone["row"],
+            gone["source"], gone["url"], gone["license"], gone["file"], gone["row"],
         ],
         schema=LEDGER,
     )  # fmt: skip
@@ -192,6 +152,13 @@ def _reasons(ledger: pa.Table) -> dict[tuple[str, str], int]:
     """Documents dropped, by rule and source ("" for none)."""
     counted = ledger.select(["rule", "source"]).group_by(["rule", "source"]).aggregate([([], "count_all")])
     return {(row["rule"], row["source"] or ""): row["count_all"] for row in counted.to_pylist()}
+
+
+def _sums(names: pa.ChunkedArray, size: np.ndarray) -> list[tuple[str, int, int]]:
+    """(name, rows, bytes of text) for each string of a column; "" stands for nothing."""
+    table = pa.table({"name": pc.fill_null(names, ""), "size": size.astype(np.int64)})
+    summed = table.group_by("name").aggregate([([], "count_all"), ("size", "sum")])
+    return [(row["name"], row["count_all"], row["size_sum"]) for row in summed.to_pylist()]
 
 
 def _clashes(ids: pa.ChunkedArray) -> int:
@@ -218,7 +185,9 @@ class WriteShard:
         level = self.config.compression_level
         data, pairs = f"data/train-{shard.name}.parquet", f"duplicates/pairs-{shard.name}.parquet"
         kept = text_bytes = clashes = 0
-        sources: Counter[str] = Counter()
+        kept_by: dict[str, tuple[Counter[str], Counter[str]]] = {
+            column: (Counter(), Counter()) for column in ("source", "license")
+        }
         dropped: Counter[tuple[str, str]] = Counter()
         first = last = ""
         staged, schema = steps.staged(), steps.published()
@@ -229,13 +198,18 @@ class WriteShard:
                 table = read_slices(rows[partition], self.staging, staged)
                 published, ledger = judge(table, read_slices(said[partition], self.staging, VERDICT))
                 del table
-                if ledger.num_rows:
+                start, end = shard.rows_of(partition)
+                if ledger.num_rows and not start:
                     ledger_file = ledger_file or stack.enter_context(
                         _parquet(storage.join(self.output, pairs), LEDGER, level, metadata)
                     )
                     ledger_file[0].write_table(ledger)
                     dropped.update(_reasons(ledger))
                     del ledger
+                end = published.num_rows if end is None else end
+                before = max(0, start - 1)  # the row before the first may have its id
+                clashes += _clashes(published["id"].slice(before, end - before))
+                published = published.slice(start, end - start)
                 if not published.num_rows:
                     continue
                 size = pc.binary_length(published["text"]).to_numpy()
@@ -243,9 +217,11 @@ class WriteShard:
                 for piece in _pieces(published, size, self.config.row_group_bytes):
                     writer.write_table(piece, row_group_size=piece.num_rows)
                 kept += published.num_rows
-                clashes += _clashes(published["id"])
                 text_bytes += int(size.sum())
-                sources.update(count_values(published["source"]))
+                for column, (rows_by, bytes_by) in kept_by.items():
+                    for name, count, bytes_ in _sums(published[column], size):
+                        rows_by[name] += count
+                        bytes_by[name] += bytes_
                 first = first or published["id"][0].as_py()
                 last = published["id"][-1].as_py()
                 del published, piece  # before the next partition is read
@@ -253,7 +229,11 @@ class WriteShard:
         if ledger_file:
             sink = ledger_file[1]
             files.append(File(pairs, dropped.total(), sink.bytes, sink.sha256.hexdigest()))
-        counts = Counts(kept=kept, sources=sources, dropped=dropped, clashes=clashes)
+        (sources, source_bytes), (licenses, license_bytes) = kept_by["source"], kept_by["license"]
+        counts = Counts(
+            kept=kept, sources=sources, source_bytes=source_bytes, licenses=licenses, license_bytes=license_bytes,
+            dropped=dropped, clashes=clashes,
+        )  # fmt: skip
         return {"files": [dataclasses.asdict(file) for file in files], **counts.to_json()}
 
 
@@ -309,10 +289,10 @@ def rejects_task(index: int) -> str:
     return records.task_name("publish", f"rejects-{index:06d}", index)
 
 
-def _shard_slices(names: str, staging: str, shard_of: dict[int, int]) -> Iterator[tuple[int, tuple[int, bytes]]]:
+def _shard_slices(names: str, staging: str, shards_of: dict[int, list[int]]) -> Iterator[tuple[int, tuple[int, bytes]]]:
     for partition, value in regroup.packed_slices(names, staging, ("rows", "verdicts")):
-        if partition in shard_of:
-            yield shard_of[partition], (partition, value)
+        for shard in shards_of.get(partition, ()):
+            yield shard, (partition, value)
 
 
 def _write_shard(group: tuple[int, Iterable[tuple[int, bytes]]], shards: tuple[Shard, ...], work: WriteShard) -> str:
@@ -340,8 +320,11 @@ class WriteShards(beam.PTransform):
     layout: Layout
 
     def expand(self, pcoll: beam.PCollection[str]) -> beam.PCollection[str]:
-        shard_of = {partition: shard.index for shard in self.shards for partition in shard.partitions}
-        slices = beam.FlatMap(_shard_slices, self.work.staging, shard_of)
+        shards_of: dict[int, list[int]] = defaultdict(list)
+        for shard in self.shards:
+            for partition in shard.partitions:
+                shards_of[partition].append(shard.index)
+        slices = beam.FlatMap(_shard_slices, self.work.staging, dict(shards_of))
         return (
             pcoll
             | "SettleRows" >> regroup.Settle(self.work.staging, ("rows", "verdicts"), self.layout)

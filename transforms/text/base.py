@@ -24,12 +24,16 @@ class Drops(NamedTuple):
     """Which rows go (bool), and why: a rule of the step, the value seen, and the threshold that it did not meet.
 
     Each is a string array over all rows, of which only those of rows that go are read, or one string for all.
+    `measured` and `bound` are value and threshold as numbers, float64 over all rows (NaN: none) or one for all; without
+    them, texts that are nothing but a number are read as one.
     """
 
     rows: np.ndarray
     rule: pa.Array | str
     value: pa.Array | str
     threshold: pa.Array | str
+    measured: np.ndarray | None = None
+    bound: np.ndarray | float | None = None
 
 
 class Outcome(NamedTuple):
@@ -64,7 +68,10 @@ def apply(chunk: Chunk, step: Step, settings: Any) -> Chunk:
     if differ := (columns.keys() - known.keys()) | ({field.name for field in step.columns} - columns.keys()):
         raise StepError(f"step {step.name}: what it returns and what it declares differ in {', '.join(sorted(differ))}")
     chunk = chunk.with_columns([known[name] for name in columns], list(columns.values()))
-    return chunk if drops is None else chunk.keep(~drops.rows, step.name, drops.rule, drops.value, drops.threshold)
+    if drops is None:
+        return chunk
+    stay = ~drops.rows
+    return chunk.keep(stay, step.name, drops.rule, drops.value, drops.threshold, drops.measured, drops.bound)
 
 
 @dataclasses.dataclass

@@ -211,8 +211,12 @@ class LanguageStep:
         ]
         dropped = np.array([rule != "" for rule in found.rule.to_pylist()], np.bool_)
         threshold = f"korean_share={settings.korean_share:g} mixed_share={settings.mixed_share:g}"
+        lettered = found.letters > 0
+        measured = np.where(lettered, found.hangul_share, np.nan)
+        bound = np.where(lettered, settings.korean_share, np.nan)
+        drops = Drops(dropped, found.rule, found.seen, threshold, measured, bound)
         names = [field.name for field in LANGUAGE]
-        return Outcome(dict(zip(names, columns, strict=True)), Drops(dropped, found.rule, found.seen, threshold))
+        return Outcome(dict(zip(names, columns, strict=True)), drops)
 
 
 def filter_language(chunk: Chunk, config: Language) -> Chunk:

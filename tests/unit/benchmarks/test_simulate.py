@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.simulate import Cluster, plan_of, report, simulate
+from benchmarks.simulate import Cluster, plan_of, report, simulate, spread
 from benchmarks.steps import TAKES
 from malmungchi.pipelines.inline import CHUNK_STEPS
 from malmungchi.pipelines.job.build import build
@@ -81,3 +81,12 @@ def test_ten_terabytes_are_within_bounds() -> None:
     assert job.launcher < 500
     assert all(step.reads / step.tasks < 100_000 for step in job.steps if step.name != "components")
     assert "10.0 TB" in report(job, Cluster())
+
+
+@pytest.mark.parametrize("gigabytes", [1, 1.7, 3, 10, 24, 77, 333, 1_000, 1_480, 10_000, 33_000, 100_000])
+def test_shards_are_even_at_any_size(gigabytes: float) -> None:
+    for cv in (0.5, 3.0):
+        in_rows, in_bytes, read = spread(gigabytes * 1e9, Config(), cv)
+        assert in_rows <= 1.1
+        assert in_bytes <= 1.1
+        assert read < 1.7

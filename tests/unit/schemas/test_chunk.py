@@ -20,12 +20,26 @@ def test_a_dropped_row_moves_to_the_rejects_with_its_reason() -> None:
     kept = chunk.keep(np.array([True, False, True]), "step", pa.array(["r"] * 3), pa.array(["1", "2", "3"]), "9")
     assert kept.rows["text"].to_pylist() == ["하나", "셋"]
     assert kept.rejects.to_pylist() == [
-        {"file": "a.jsonl", "row": 2, "id": "doc-1", "source": "b", "step": "step", "rule": "r", "value": "2",
-         "threshold": "9"}
+        {"file": "a.jsonl", "row": 2, "id": "doc-1", "source": "b", "url": None, "license": None, "step": "step",
+         "rule": "r", "value": "2", "threshold": "9", "measured": 2.0, "bound": 9.0}
     ]  # fmt: skip
     again = kept.keep(np.array([False, True]), "later", pa.array(["q"] * 2), pa.array(["x", "y"]), "8")
     assert again.rejects["step"].to_pylist() == ["step", "later"]
     assert again.rows.num_rows + again.rejects.num_rows == 3
+
+
+def test_numbers_are_those_given_or_those_that_texts_say() -> None:
+    chunk = chunk_of(["하나", "둘", "셋"], url=["https://example.org/1", None, None], license=["CC0-1.0", None, None])
+    gone = np.zeros(3, bool)
+    said = chunk.keep(gone, "s", "r", pa.array(["-1.5", "about 3", None]), "67108864").rejects
+    assert said.select(["measured", "bound"]).to_pylist() == [
+        {"measured": number, "bound": 67108864.0} for number in (-1.5, None, None)
+    ]
+    assert said["url"].to_pylist() == ["https://example.org/1", None, None]
+    assert said["license"].to_pylist() == ["CC0-1.0", None, None]
+    given = chunk.keep(gone, "s", "r", "en 0.5", "x=0.3", np.array([0.5, np.nan, 0.25]), 0.3).rejects
+    assert given["measured"].to_pylist() == [0.5, None, 0.25]
+    assert given["bound"].to_pylist() == [0.3] * 3
 
 
 def test_columns_are_added_or_replaced() -> None:

@@ -6,12 +6,15 @@ import dataclasses
 import re
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
-from malmungchi.pipelines.release.card import card
+from malmungchi.pipelines.release.card import _plain, card
+from malmungchi.pipelines.release.front import schemas
 from malmungchi.schemas.config import Config, from_mapping
-from malmungchi.schemas.release import SCHEMA_VERSION, File, Manifest
+from malmungchi.schemas.descriptions import meaning
+from malmungchi.schemas.release import SCHEMA_VERSION, File, Manifest, published_schema
 
 
 def a_manifest(sources: dict[str, Any] | None = None, shards: int = 1, **config: dict[str, Any]) -> Manifest:
@@ -107,3 +110,37 @@ def test_the_front_matter_is_what_hugging_face_reads() -> None:
     assert front["configs"][0]["data_files"] == [{"split": "train", "path": "data/*.parquet"}]
     # Without it the rejects would be taken for the documents of a release that has none.
     assert yaml.safe_load(card(a_manifest(shards=0)).split("---\n")[1])["configs"] == front["configs"]
+
+
+def test_a_release_says_its_own_name() -> None:
+    manifest = dataclasses.replace(
+        a_manifest(),
+        release={"name": "가나다: *news*", "version": "1.2", "date": "2026-11-26", "contact": "corpus@example.org"},
+        licenses={"CC0-1.0": {"kept": 1, "text_bytes": 1000}, "": {"kept": 7, "text_bytes": 20}},
+    )
+    text = card(manifest)
+    assert yaml.safe_load(text.split("---\n")[1])["pretty_name"] == "가나다: *news* 1.2"
+    halves = text.split("\n# 가나다: \\*news\\* 1.2\n")[1:]
+    assert len(halves) == 2
+    for half, words in zip(halves, (("Date", "Contact"), ("날짜", "문의")), strict=True):
+        assert f"- {words[0]}: 2026-11-26" in half
+        assert f"- {words[1]}: corpus@example.org" in half
+        assert "| — | 7 | 20 |\n| CC0-1.0 | 1 | 1,000 |" in half
+
+
+def test_every_column_is_described_in_both_languages_and_in_the_schema() -> None:
+    files = [File(f"{folder}/0.parquet", 1, 10, "") for folder in ("data", "rejects", "duplicates")]
+    english, korean = sections(card(dataclasses.replace(a_manifest(), files=files)))
+    for folder, schema in schemas().items():
+        for field in schema:
+            assert f"| {field.name} | {field.type} | {_plain(field.metadata[b'description'].decode())} |" in english
+            other = meaning(folder, field, korean=True)
+            assert re.search("[가-힣]", other), (folder, field.name)
+            assert f"| {field.name} | {field.type} | {_plain(other)} |" in korean
+
+
+def test_a_step_describes_its_own_columns() -> None:
+    own = pa.field("lines", pa.int32(), metadata={"description": "lines of the text"})
+    schema = published_schema([own, pa.field("bare", pa.int32())])
+    assert meaning("data", schema.field("lines"), korean=True) == "lines of the text"
+    assert meaning("data", schema.field("bare")) == ""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.exact_pairs import shingle_sets
 from malmungchi.schemas.chunk import Chunk
-from malmungchi.schemas.config import Fingerprint
+from malmungchi.schemas.config import Config, Fingerprint
 from malmungchi.schemas.document import DOCUMENT, REJECT, empty
 from malmungchi.transforms.dedup.fingerprint import fields, fingerprint, parts
 from malmungchi.transforms.kernels.minhash import (
@@ -166,7 +166,7 @@ def test_parts_are_consecutive_and_bounded(sizes: list[int], limit: int) -> None
 
 
 def test_texts_without_letters_equal_only_themselves() -> None:
-    chunk = fingerprint(chunk_of(["…", "!!! ???", "…", "😀"]), Fingerprint())
+    chunk = fingerprint(chunk_of(["…", "!!! ???", "…", "😀"]), Config().fingerprint)
     hashes = chunk.rows["content_hash"].to_pylist()
     assert hashes[0] == hashes[2]
     assert len(set(hashes)) == 3

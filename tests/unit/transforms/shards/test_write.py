@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,35 +22,9 @@ from malmungchi.schemas.release import LEDGER
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import Segments
 from malmungchi.transforms.shards import write as publish
-from malmungchi.transforms.shards.write import Shard, WriteRejects, WriteShard, _parquet, _pieces, judge, pack
+from malmungchi.transforms.shards.pack import Shard
+from malmungchi.transforms.shards.write import WriteRejects, WriteShard, _parquet, _pieces, judge
 from malmungchi.transforms.text import steps
-
-
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), max_size=60), st.integers(1, 20))
-def test_shards_are_consecutive_whole_and_never_empty(partitions: list[tuple[int, int]], wanted: int) -> None:
-    rows = [kept for _, kept in partitions]
-    size = [bytes_ << 20 if kept else 0 for bytes_, kept in partitions]
-    shards = pack(size, rows, Shards(target_bytes=64 << 20, min_shards=wanted))
-    flat = [partition for shard in shards for partition in shard.partitions]
-    assert flat == [i for i, kept in enumerate(rows) if kept]
-    assert [shard.index for shard in shards] == list(range(len(shards)))
-    assert all(shard.of == len(shards) and shard.partitions for shard in shards)
-
-
-@pytest.mark.parametrize("of", [1, 42, 100_000, 100_001, 1_000_000])
-def test_names_are_in_the_order_of_their_numbers(of: int) -> None:
-    numbers = sorted({0, of // 2, of // 10, of - 1})
-    names = [publish.file_number(number, of) for number in numbers]
-    assert sorted(names) == names
-    assert publish.file_number(0, 42) == "00000-of-00042"
-
-
-def test_shards_aim_at_the_target_and_the_wanted_number() -> None:
-    assert len(pack([1 << 20] * 100, [1] * 100, Shards(target_bytes=10 << 20))) == 10
-    assert len(pack([4 << 20] * 64, [1] * 64, Shards(target_bytes=16 << 20))) == 16
-    assert len(pack([4 << 20] * 64, [1] * 64, Shards())) == 8
-    assert len(pack([1000] * 64, [1] * 64, Shards())) == 1
-    assert pack([], [], Shards()) == []
 
 
 def _staged(ids: list[str], keys: list[int]) -> pa.Table:
@@ -57,6 +32,7 @@ def _staged(ids: list[str], keys: list[int]) -> pa.Table:
     values = {"ordinal": range(count), "id": ids, "text": ["글"] * count, "file": ["f"] * count, "row": range(count),
               "language": ["ko"] * count, "language_detector": ["script"] * count, "hangul_share": [1.0] * count,
               "chars": [1] * count, "letters": [1] * count, "key": keys,
+              "url": [f"https://example.org/{row}" for row in range(count)], "license": ["CC0-1.0"] * count,
               "content_hash": [bytes([i]) * 16 for i in range(count)]}  # fmt: skip
     return pa.Table.from_arrays(
         [pa.array(values.get(field.name, [None] * count), field.type) for field in steps.staged()],
@@ -82,6 +58,8 @@ def test_rows_are_judged_and_ordered_by_key_id_and_place() -> None:
         {"id": "a", "row": 1, "duplicate_count": 2},
         {"id": "b", "row": 0, "duplicate_count": 1},
     ]
+    place = {"url": "https://example.org/2", "license": "CC0-1.0"}
+    assert ledger.select(["url", "license"]).to_pylist() == [place]
     assert published["cluster_id"][1].as_py() == ledger["cluster_id"][0].as_py() == "01" * 16
     assert ledger.select(["dropped_id", "kept_id", "row"]).to_pylist() == [
         {"dropped_id": "a", "kept_id": "a", "row": 2}
@@ -112,6 +90,24 @@ def test_a_file_carries_its_schema_checksum_and_page_index(tmp_path: Path) -> No
     assert column.compression == "ZSTD"
     text = file.metadata.row_group(0).column(steps.published().get_field_index("text"))
     assert not text.is_stats_set
+
+
+def test_a_flipped_bit_is_seen_by_readers(tmp_path: Path) -> None:
+    """Pages carry checksums: a reader that looks at them never gets another text in silence."""
+    uri = str(tmp_path / "x.parquet")
+    table, _ = judge(_staged([f"id-{n}" for n in range(200)], [*range(200)]), pa.Table.from_batches([], VERDICT))
+    text = pa.array([f"글 {n}: {hashlib.sha256(b'%d' % n).hexdigest()}" for n in range(200)])
+    table = table.set_column(table.schema.get_field_index("text"), table.schema.field("text"), text)
+    with _parquet(uri, steps.published(), 3, {}) as (writer, _):
+        writer.write_table(table)
+    whole = Path(uri).read_bytes()
+    place = pq.ParquetFile(uri).metadata.row_group(0).column(table.schema.get_field_index("text"))
+    start = place.dictionary_page_offset or place.data_page_offset
+    assert pq.read_table(uri, page_checksum_verification=True).equals(table)
+    for at in range(start, start + place.total_compressed_size, 97):
+        Path(uri).write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        with contextlib.suppress(OSError, pa.ArrowException):
+            assert pq.read_table(uri, page_checksum_verification=True).equals(table), at
 
 
 def _rejects(file: str, rows: Iterable[int]) -> pa.RecordBatch:
@@ -179,3 +175,35 @@ def test_the_ledger_is_written_partition_by_partition(tmp_path: Path) -> None:
     last = work(Shard(1, 2, (3,)), parts[-1:])
     assert [file["path"] for file in last["files"]] == ["data/train-00001-of-00002.parquet"]
     assert last["dropped"] == []
+
+
+def test_a_partition_that_is_cut_gives_each_row_once(tmp_path: Path) -> None:
+    """Two shards share a partition; ids that clash across the cut are counted, and its dropped rows are listed once."""
+    staging = str(tmp_path)
+
+    def write(segments: Segments) -> dict[str, int]:
+        for partition in (0, 1):
+            rows = _staged([f"{partition}-{n // 2}" for n in range(6)], [n // 2 for n in range(6)])
+            places = pa.array([10 * partition + n for n in range(6)], pa.uint64())
+            rows = rows.set_column(0, steps.staged().field("ordinal"), places)
+            verdict = {"ordinal": 10 * partition, "bytes": 3, "kept": False, "duplicate_count": 0,
+                       "cluster_id": b"c" * 16, "kept_id": "k", "rule": "exact_duplicate", "score": 1.0}  # fmt: skip
+            segments.add("rows", partition, rows.combine_chunks().to_batches()[0])
+            segments.add("verdicts", partition, pa.RecordBatch.from_pylist([verdict], VERDICT))
+        return {}
+
+    parts = [(number, (channel, part)) for channel, number, part in records.run(staging, "refine/0", write).slices]
+    work = WriteShard(staging, staging, Shards(), "")
+    second = [part for part in parts if part[0] == 1]
+    # Kept of each partition: ids 0, 1, 1, 2, 2; the second is cut between its 1 and 1.
+    made = [work(Shard(0, 3, (0, 1), 0, 2), parts), work(Shard(1, 3, (1,), 2, 4), second),
+            work(Shard(2, 3, (1,), 4), second)]  # fmt: skip
+    shards = [pq.read_table(tmp_path / record["files"][0]["path"])["id"].to_pylist() for record in made]
+    assert shards == [["0-0", "0-1", "0-1", "0-2", "0-2", "1-0", "1-1"], ["1-1", "1-2"], ["1-2"]]
+    assert [record["clashes"] for record in made] == [2, 1, 1]
+    assert [record["kept"] for record in made] == [7, 2, 1]
+    assert [[file["path"][:5] for file in record["files"]] for record in made] == [
+        ["data/", "dupli"],
+        ["data/"],
+        ["data/"],
+    ]

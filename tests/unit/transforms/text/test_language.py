@@ -225,6 +225,11 @@ def test_rows_in_are_rows_kept_and_rejects(keep_mixed: bool) -> None:
         assert reject["rule"] in ("not_korean", "no_letters", *(() if keep_mixed else ("mixed",)))
         assert " hangul=" in reject["value"]
         assert "mixed_share=0.1" in reject["threshold"]
+        if reject["rule"] == "no_letters":
+            assert (reject["measured"], reject["bound"]) == (None, None)
+        else:
+            assert reject["bound"] == 0.3
+            assert f"hangul={reject['measured']:.3f} " in reject["value"]
     assert set(found.rows.column("language").to_pylist()) == ({"ko", "ko-mixed"} if keep_mixed else {"ko"})
 
 
