@@ -252,9 +252,10 @@ def clean(
                 following = np.uint32(0)
                 if i < end:
                     following = decode(data, i)[0]
-                    if cls == DOT and DELETE <= classes[following] <= JOINER:
+                    next_class = classes[following]
+                    if cls == DOT and (next_class == DELETE or LEAD_FILLER <= next_class <= JOINER):
                         doubt[doc] = AGAIN
-                    if classes[following] == SINGLE:
+                    elif next_class == SINGLE:
                         following = single[following]
                 cp = _between(np.int64(cls), cp, previous, following)
                 if cp == 0:

@@ -45,7 +45,8 @@ def _where(open_: np.ndarray, column: pa.StringArray, before: pa.StringArray, co
     composed, _ = _compose(before.filter(mask))
     cleaned, doubt = _clean(composed, config, composed=True)
     after, changed = _compose(cleaned)
-    return pc.replace_with_mask(column, mask, _where(changed | (doubt > 0), after, after, config))
+    moved = pc.not_equal(after, composed).to_numpy(zero_copy_only=False)
+    return pc.replace_with_mask(column, mask, _where(moved & (changed | (doubt > 0)), after, after, config))
 
 
 def _clean(text: pa.StringArray, config: Normalize, composed: bool) -> tuple[pa.StringArray, np.ndarray]:
