@@ -18,7 +18,26 @@ _SYLLABLES = (
     "간난단만반산안장천강남당방상양정성경영동공종중총문분순준진신인일실길전선연면변현원권관대개내래매배재"
     "제세계체회외교표요유규금음응은을를의에서학력국민법률행위사항용업품질생활건물"
 )
-_PARTICLES = ("은", "는", "이", "가", "을", "를", "의", "에", "에서", "으로", "로", "와", "과", "도", "만", "까지", "부터", "")
+_PARTICLES = (
+    "은",
+    "는",
+    "이",
+    "가",
+    "을",
+    "를",
+    "의",
+    "에",
+    "에서",
+    "으로",
+    "로",
+    "와",
+    "과",
+    "도",
+    "만",
+    "까지",
+    "부터",
+    "",
+)
 _ENDINGS = ("한다", "했다", "된다", "하였다", "할 수 있다", "이다", "하여야 한다", "고 말했다", "지 않는다", "였다")
 _POLITE = ("해요", "했어요", "네요", "더라고요", "입니다", "합니다", "거든요", "는데요")
 _HANJA = "國民法律大韓人事文學時代社會政治經濟生活世界歷史中央上下自由平和敎育新聞雜誌東西南北"
@@ -76,7 +95,9 @@ def magazine(prose: Prose) -> str:
 
 def review(prose: Prose) -> str:
     """One to three sentences."""
-    return prose.paragraph(prose.random.randint(1, 3), least=2, most=9, endings=_POLITE, stop=prose.random.choice(".!~"))
+    return prose.paragraph(
+        prose.random.randint(1, 3), least=2, most=9, endings=_POLITE, stop=prose.random.choice(".!~")
+    )
 
 
 def news(prose: Prose) -> str:

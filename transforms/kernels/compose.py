@@ -23,28 +23,30 @@ _FEW = 32  # marks that are put in order by insertion; more by counting
 
 _BLOCK = 128  # bytes that are looked at at once
 _NONE = -1  # in the place of a code point: no starter yet
-_CLASS = np.uint32(21)  # a mark is held with its combining class above the 21 bits of its code point
+_CLASS, _CODE_POINT = np.uint32(21), np.uint32(0x1FFFFF)  # a mark is held with its class above its code point
+
+
+# What `info` says of a code point: whether NFC text cannot hold it, or not everywhere (quick check No or Maybe, or a
+# mark); its combining class; its row and its column in the table of pairs; where its full decomposition stands.
+SUSPECT = 1
+_COMBINING, _FIRST, _SECOND, _START = np.uint64(1), np.uint64(9), np.uint64(18), np.uint64(32)
+_WIDTH = 128  # columns of the table of pairs
 
 
 class Canonical(NamedTuple):
-    """What composition needs to know of each code point below LIMIT."""
+    """What composition needs to know. Two tables only, as numba counts references to each at each call."""
 
-    suspect: np.ndarray  # bool: NFC text cannot hold it, or not everywhere (quick check No or Maybe, or a mark)
-    combining: np.ndarray  # uint8: its combining class
-    start: np.ndarray  # uint16: where in `parts` its full decomposition stands, behind its length; 0 for none
-    parts: np.ndarray  # uint32
-    first: np.ndarray  # uint16: row of `pairs` where it can be the first of a composition; 0 for none
-    second: np.ndarray  # uint16: column where it can be the second
-    pairs: np.ndarray  # uint32: what the two become; 0 for nothing
+    info: np.ndarray  # uint64[LIMIT]
+    values: np.ndarray  # uint32: the table of pairs, 0 for what does not compose; decompositions behind their lengths
 
 
 @functools.cache
 def canonical() -> Canonical:
     """The tables, from Python's `unicodedata`. Syllables of Hangul are left to arithmetic."""
-    suspect, combining = np.zeros(LIMIT, bool), np.zeros(LIMIT, np.uint8)
-    start, first, second = (np.zeros(LIMIT, np.uint16) for _ in range(3))
-    parts, pairs = [0], {}
+    suspect, combining = np.zeros(LIMIT, bool), np.zeros(LIMIT, np.uint64)
+    start, first, second = (np.zeros(LIMIT, np.uint64) for _ in range(3))
     suspect[0x1161:0x1176] = suspect[0x11A8:0x11C3] = True  # vowels and finals that compose to syllables
+    parts, pairs = [0], {}
     for cp in range(0x80, LIMIT):
         if 0x3400 <= cp <= 0x9FFF or 0xAC00 <= cp <= 0xD7A3:
             continue
@@ -64,22 +66,28 @@ def canonical() -> Canonical:
                 suspect[b] = True
     firsts, seconds = sorted({a for a, _ in pairs}), sorted({b for _, b in pairs})
     first[firsts], second[seconds] = range(1, len(firsts) + 1), range(1, len(seconds) + 1)
-    table = np.zeros((len(firsts) + 1, len(seconds) + 1), np.uint32)
+    table = np.zeros((len(firsts) + 1, _WIDTH), np.uint32)
     for (a, b), cp in pairs.items():
-        table[first[a], second[b]] = cp
-    return Canonical(suspect, combining, start, np.array(parts, np.uint32), first, second, table)
+        table[int(first[a]), int(second[b])] = cp
+    start[start > 0] += np.uint64(table.size)
+    info = suspect | combining << _COMBINING | first << _FIRST | second << _SECOND | start << _START
+    return Canonical(info, np.concatenate([table.ravel(), np.array(parts, np.uint32)]))
 
 
-@numba.njit(nogil=True, cache=True)
-def _pair(a: int, b: int, data: Any) -> Any:
+@numba.njit(inline="always")
+def _pair(a: Any, b: Any, info: Any, values: Any) -> Any:
     """The code point that the two compose to, or 0."""
+    whole = np.int64(0)
     if 0x1161 <= b <= 0x1175:
-        return 0xAC00 + (a - 0x1100) * 588 + (b - 0x1161) * 28 if 0x1100 <= a <= 0x1112 else 0
-    if 0x11A8 <= b <= 0x11C2:
-        return a + b - 0x11A7 if 0xAC00 <= a <= 0xD7A3 and (a - 0xAC00) % 28 == 0 else 0
-    if 0 <= a < LIMIT and b < LIMIT:
-        return np.int64(data.pairs[data.first[a], data.second[b]])
-    return 0
+        if 0x1100 <= a <= 0x1112:
+            whole = 0xAC00 + (a - 0x1100) * 588 + (b - 0x1161) * 28
+    elif 0x11A8 <= b <= 0x11C2:
+        if 0xAC00 <= a <= 0xD7A3 and (a - 0xAC00) % 28 == 0:
+            whole = a + b - 0x11A7
+    elif 0 <= a < LIMIT and b < LIMIT:
+        row = np.int64(info[a] >> _FIRST & np.uint64(0x1FF))
+        whole = np.int64(values[row * _WIDTH + np.int64(info[b] >> _SECOND & np.uint64(0x7F))])
+    return whole
 
 
 @numba.njit(nogil=True, cache=True)
@@ -107,7 +115,7 @@ def _order(marks: np.ndarray, count: int, scratch: np.ndarray) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def _join(starter: int, marks: np.ndarray, count: int, scratch: np.ndarray, data: Any) -> tuple[int, int]:
+def _join(starter: int, marks: Any, count: int, scratch: Any, info: Any, values: Any) -> tuple[int, int]:
     """(`starter` with the marks that compose with it, how many are left): these are put in order in marks[:left]."""
     _order(marks, count, scratch)
     left = 0
@@ -115,7 +123,7 @@ def _join(starter: int, marks: np.ndarray, count: int, scratch: np.ndarray, data
     for i in range(count):
         cls = marks[i] >> _CLASS
         if starter != _NONE and last < cls:  # else one of the same class stands between
-            whole = _pair(starter, np.int64(marks[i] & np.uint32(0x1FFFFF)), data)
+            whole = _pair(starter, np.int64(marks[i] & _CODE_POINT), info, values)
             if whole:
                 starter = whole
                 continue
@@ -126,57 +134,59 @@ def _join(starter: int, marks: np.ndarray, count: int, scratch: np.ndarray, data
 
 
 @numba.njit(nogil=True, cache=True)
-def _write(out: np.ndarray, k: int, starter: int, marks: np.ndarray, count: int) -> int:
-    """Writes a starter and its marks at `k`, and gives the index behind."""
-    if starter != _NONE:
-        k = encode(out, k, np.uint32(starter))
-    for i in range(count):
-        k = encode(out, k, marks[i] & np.uint32(0x1FFFFF))
-    return k
-
-
-@numba.njit(nogil=True, cache=True)
-def _add(
-    cp: int, starter: int, marks: np.ndarray, count: int, scratch: np.ndarray, out: np.ndarray, k: int, data: Any
-) -> tuple[int, int, int]:
-    """(starter, count of its marks, k) after one more code point without decomposition: a mark waits, a starter joins
-    the one before or makes it go out."""
-    cls = data.combining[cp] if cp < LIMIT else np.uint8(0)
-    if cls:
-        if count < MARKS:
-            marks[count] = np.uint32(cls) << _CLASS | np.uint32(cp)
-            count += 1
-        return starter, count, k
-    starter, count = _join(starter, marks, count, scratch, data)
-    if count == 0:
-        whole = _pair(starter, cp, data)
-        if whole:
-            return whole, 0, k
-    return cp, 0, _write(out, k, starter, marks, count)
-
-
-@numba.njit(nogil=True, cache=True)
-def _piece(
-    text: np.ndarray, i: int, end: int, out: np.ndarray, k: int, marks: np.ndarray, scratch: np.ndarray, data: Any
+def _careful(
+    text: Any, i: int, stop: int, end: int, out: Any, k: int, marks: Any, scratch: Any, info: Any, values: Any
 ) -> tuple[int, int]:
-    """Composes the character at `i` and the suspect ones behind it to out[k:]; (index of the next character, k)."""
-    starter, count = _NONE, 0
-    cp, i = decode(text, i)
-    while True:
-        at = np.int64(data.start[cp]) if cp < LIMIT else 0
-        if at:
-            for part in data.parts[at + 1 : at + 1 + np.int64(data.parts[at])]:
-                starter, count, k = _add(np.int64(part), starter, marks, count, scratch, out, k, data)
-        else:
-            starter, count, k = _add(np.int64(cp), starter, marks, count, scratch, out, k, data)
-        if i >= end:
-            break
-        cp, behind = decode(text, i)
-        if cp >= LIMIT or not data.suspect[cp]:
+    """Composes text[i:stop], and behind it what belongs to its last character, to out[k:]; (index in `text`, k) after.
+
+    A starter is held with the marks behind it until the next starter comes that does not compose with it.
+    """
+    starter, count = np.int64(_NONE), np.int64(0)
+    as_it_stands = False  # the starter is not decomposed, since nothing suspect is behind it yet
+    while i <= end:
+        cp, behind = np.int64(_NONE), i + 1  # the end of the document makes all go out
+        props = np.uint64(0)
+        if i < end:
+            code, behind = decode(text, i)
+            cp = np.int64(code)
+            if cp < LIMIT:
+                props = info[cp]
+        suspect = bool(props & SUSPECT)
+        for turn in range(0 if suspect and as_it_stands else 1, 2):
+            one = cp if turn else starter
+            if turn == 0:
+                starter = np.int64(_NONE)
+            at = np.int64((info[one] if 0 <= one < LIMIT else np.uint64(0)) >> _START) if suspect else np.int64(0)
+            for part in range(at, at + (np.int64(values[at]) if at else 1)):
+                if at:
+                    one = np.int64(values[part + 1])
+                cls = info[one] >> _COMBINING & np.uint64(0xFF) if 0 <= one < LIMIT else np.uint64(0)
+                if cls:  # a mark waits for the others
+                    if count < MARKS:
+                        marks[count] = np.uint32(cls) << _CLASS | np.uint32(one)
+                        count += 1
+                    continue
+                if count == 1 and starter != _NONE:  # a call costs as much as ten characters
+                    whole = _pair(starter, np.int64(marks[0] & _CODE_POINT), info, values)
+                    if whole:
+                        starter, count = whole, np.int64(0)
+                elif count:
+                    starter, count = _join(starter, marks, count, scratch, info, values)
+                if suspect and count == 0:
+                    whole = _pair(starter, one, info, values)
+                    if whole:
+                        starter = whole
+                        continue
+                if starter != _NONE:
+                    k = encode(out, k, starter)
+                for m in range(count):
+                    k = encode(out, k, np.int64(marks[m] & _CODE_POINT))
+                starter, count = one, np.int64(0)
+        as_it_stands = not suspect
+        if as_it_stands and i >= stop:
             break
         i = behind
-    starter, count = _join(starter, marks, count, scratch, data)
-    return i, _write(out, k, starter, marks, count)
+    return min(i, end), k
 
 
 @numba.njit(inline="always")
@@ -194,50 +204,33 @@ def _copy_plain(data: Any, i: int, stop: int, out: Any, k: int) -> Any:
 
 
 @numba.njit(nogil=True, cache=True)
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    if a.size != b.size:
-        return False
-    differ = np.uint8(0)
-    for i in range(a.size):
-        differ |= a[i] ^ b[i]
-    return differ == 0
-
-
-@numba.njit(nogil=True, cache=True)
-def compose(text: np.ndarray, offsets: np.ndarray, data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(bytes, int32 offsets, bool changed) of the documents in NFC, with MARKS marks on a letter at most; `data` is
+def compose(text: np.ndarray, offsets: np.ndarray, data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(bytes, int32 offsets) of the documents in NFC, with MARKS marks on a letter at most; `data` is
     `canonical()`."""
     count = len(offsets) - 1
     # No text grows to more than three times its bytes (Unicode, "Normalization FAQ"). Only what is written is resident.
     out = np.empty(3 * (np.int64(offsets[count]) - offsets[0]) + 4, np.uint8)
     ends = np.empty(count + 1, np.int32)
-    changed = np.empty(count, np.bool_)
+    info, values = data
     marks, scratch = np.empty(MARKS, np.uint32), np.empty(MARKS, np.uint32)
     ends[0] = 0
     k = np.int64(0)
     for doc in range(count):
         begin, end = np.int64(offsets[doc]), np.int64(offsets[doc + 1])
         i, start = begin, k
-        careful = i  # up to here, character by character
+        copied = False
         while i < end:
-            if i >= careful:
-                stop = first_byte(text, i, min(i + _BLOCK, end - 1))
-                if stop > i and _copy_plain(text, i, stop, out, k):
-                    k += stop - i
-                    i = stop
-                    continue
-                careful = max(stop, i + 1)
-            cp, behind = decode(text, i)
-            if cp < LIMIT and data.suspect[cp]:
-                if k > start:  # what stands before can change, and is taken back
-                    k = first_byte(out, start, k - 1)
-                    i = first_byte(text, begin, i - 1)
-                i, k = _piece(text, i, end, out, k, marks, scratch, data)
+            stop = first_byte(text, i, min(i + _BLOCK, end - 1))
+            if stop > i and _copy_plain(text, i, stop, out, k):
+                k += stop - i
+                i = stop
+                copied = True
                 continue
-            for j in range(i, behind):
-                out[k] = text[j]
-                k += 1
-            i = behind
+            stop = max(stop, i + 1)
+            if copied:  # the last character may yet change, and is taken back
+                copied = False
+                k = first_byte(out, start, k - 1)
+                i = first_byte(text, begin, i - 1)
+            i, k = _careful(text, i, stop, end, out, k, marks, scratch, info, values)
         ends[doc + 1] = k
-        changed[doc] = not _same(text[begin:end], out[start:k])
-    return out[:k], ends, changed
+    return out[:k], ends

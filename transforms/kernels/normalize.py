@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from malmungchi.transforms.kernels.compose import LIMIT, canonical
+from malmungchi.transforms.kernels.compose import LIMIT, SUSPECT, canonical
 from malmungchi.transforms.kernels.utf8 import decode, encode, first_byte, syllable
 
 # Classes of code points. Everything not named is copied.
@@ -34,15 +34,22 @@ COMPOSE, AGAIN = 1, 2
 
 
 @functools.cache
+def suspects() -> np.ndarray:
+    """bool[LIMIT]: code points that NFC text cannot hold, or not everywhere."""
+    suspect: np.ndarray = canonical().info & np.uint64(SUSPECT) > 0
+    return suspect
+
+
+@functools.cache
 def singles() -> np.ndarray:
     """uint32[LIMIT]: the one code point that a code point is in NFC where it is another one, wherever it stands (the
     compatibility ideographs, of which KS X 1001 has 268, Ω, K …); 0 for all others."""
-    tables = canonical()
+    info, suspect = canonical().info, suspects()
     found = np.zeros(LIMIT, np.uint32)
-    for cp in np.flatnonzero((tables.start > 0) & (tables.combining == 0)):
+    for cp in np.flatnonzero(suspect & (info >> np.uint64(32) > 0)):
         whole = unicodedata.normalize("NFC", chr(cp))
         # What may compose with others, or takes more bytes, is left to `compose`.
-        if len(whole) == 1 and whole != chr(cp) and not tables.suspect[ord(whole)]:
+        if len(whole) == 1 and whole != chr(cp) and not suspect[ord(whole)]:
             if len(whole.encode()) <= len(chr(cp).encode()):
                 found[cp] = ord(whole)
     return found
@@ -70,7 +77,7 @@ def table(fillers: bool, zero_width: bool, control: bool, halfwidth_jamo: bool, 
         classes[0x318D] = DOT
     alone = (singles() > 0) & (classes[:LIMIT] == COPY)
     classes[:LIMIT][alone] = SINGLE
-    classes[:LIMIT][canonical().suspect & ~alone] |= NFC_SUSPECT
+    classes[:LIMIT][suspects() & ~alone] |= NFC_SUSPECT
     return classes
 
 

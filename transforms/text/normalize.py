@@ -42,11 +42,10 @@ def _where(open_: np.ndarray, column: pa.StringArray, before: pa.StringArray, co
     if not open_.any():
         return column
     mask = pa.array(open_)
-    composed, _ = _compose(before.filter(mask))
-    cleaned, doubt = _clean(composed, config, composed=True)
-    after, changed = _compose(cleaned)
-    moved = pc.not_equal(after, composed).to_numpy(zero_copy_only=False)
-    return pc.replace_with_mask(column, mask, _where(moved & (changed | (doubt > 0)), after, after, config))
+    composed = _compose(before.filter(mask))
+    cleaned, _ = _clean(composed, config, composed=True)
+    moved = pc.not_equal(cleaned, composed).to_numpy(zero_copy_only=False)
+    return pc.replace_with_mask(column, mask, _where(moved, composed, cleaned, config))
 
 
 def _clean(text: pa.StringArray, config: Normalize, composed: bool) -> tuple[pa.StringArray, np.ndarray]:
@@ -56,10 +55,9 @@ def _clean(text: pa.StringArray, config: Normalize, composed: bool) -> tuple[pa.
     return string_array(data, offsets), doubt
 
 
-def _compose(text: pa.StringArray) -> tuple[pa.StringArray, np.ndarray]:
-    """(column in NFC, bool[rows]: which rows it changed)."""
-    data, offsets, changed = compose(*string_buffers(text), canonical())
-    return string_array(data, offsets), changed
+def _compose(text: pa.StringArray) -> pa.StringArray:
+    """The column in NFC."""
+    return string_array(*compose(*string_buffers(text), canonical()))
 
 
 class NormalizeRule(StrEnum):
