@@ -49,9 +49,9 @@ def singles() -> np.ndarray:
     for cp in np.flatnonzero(suspect & (info >> np.uint64(32) > 0)):
         whole = unicodedata.normalize("NFC", chr(cp))
         # What may compose with others, or takes more bytes, is left to `compose`.
-        if len(whole) == 1 and whole != chr(cp) and not suspect[ord(whole)]:
-            if len(whole.encode()) <= len(chr(cp).encode()):
-                found[cp] = ord(whole)
+        fits = len(whole.encode()) <= len(chr(cp).encode())
+        if len(whole) == 1 and whole != chr(cp) and not suspect[ord(whole)] and fits:
+            found[cp] = ord(whole)
     return found
 
 
