@@ -148,7 +148,7 @@ def shingles(columns: Iterable[pa.StringArray], n: int = NGRAM) -> tuple[np.ndar
     """(hashes uint64, starts int64[docs + 1]): the set of n-grams of each document of columns of NFC text."""
     hashes, sizes = [np.empty(0, np.uint64)], [np.zeros(1, np.int64)]
     for column in columns:
-        own, starts = shingle_sets(*fold(*string_buffers(column)), n)
+        own, starts = shingle_sets(*fold(*string_buffers(column), short=0), n)
         hashes.append(own.copy())
         sizes.append(np.diff(starts))
     return np.concatenate(hashes), np.cumsum(np.concatenate(sizes))

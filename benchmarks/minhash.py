@@ -22,7 +22,7 @@ import pyarrow as pa
 from datasketch import MinHash
 
 from benchmarks.exact_pairs import shingle_sets
-from malmungchi.transforms.kernels.minhash import band_hashes, content_hashes, permutations, signatures, sketches
+from malmungchi.transforms.kernels.minhash import band_hashes, permutations, signatures, sketches
 from malmungchi.transforms.kernels.shingles import fold
 from malmungchi.transforms.kernels.utf8 import string_buffers
 
@@ -67,7 +67,6 @@ def report(name: str, texts: list[str]) -> None:
         return took
 
     folding = line("fold", seconds(lambda: fold(data, offsets)))
-    line("content hashes", seconds(lambda: content_hashes(codepoints, starts)))
     for num_perm in (64, 110, 128, 256):
         a, b = permutations(num_perm, 1)
         took = line(f"signatures, {num_perm}", seconds(functools.partial(signatures, codepoints, starts, N, a, b)))

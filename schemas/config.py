@@ -94,7 +94,7 @@ class Language(Section, name="language"):
 class Fingerprint(Section, name="fingerprint"):
     """Shingles and their MinHash signature."""
 
-    ngram: int = setting(5, "characters in a shingle, counted in letters and digits only", ge=1, le=64)
+    ngram: int = setting(5, "characters in a shingle: letters and digits, in short documents signs too", ge=1, le=64)
     seed: int = setting(1, "seed of the MinHash permutations (as datasketch.MinHash)", ge=0, le=(1 << 32) - 1)
     permutations: int = setting(
         110, "hash values of a signature, at most, where bands and rows are not both set", ge=1, le=4096
@@ -132,7 +132,7 @@ ORDER_KEYS = ("priority", "licensed", "longest", "shortest", "newest", "oldest",
 class Deduplicate(Section, name="deduplicate"):
     """Which documents are duplicates, and which of them stays."""
 
-    exact: bool = setting(True, "drop documents with the same letters and digits as another")
+    exact: bool = setting(True, "drop documents with the same text as another, character for character")
     near: bool = setting(True, "drop documents whose shingles are nearly the same as a kept document's")
     threshold: float = setting(
         0.8, "true Jaccard similarity of shingle sets from which two documents are near-duplicates", gt=0, le=1

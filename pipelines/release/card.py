@@ -53,7 +53,7 @@ _ENGLISH = _Words(
     tagged="tagged with its language,",
     near="one document kept of each group that is the same or similar in its letters and digits (true Jaccard "
     "similarity of their sets of character {ngram}-grams ≥ {threshold}),",
-    exact="one document kept of each group with the same letters and digits,",
+    exact="one document kept of each group with the same text,",
     undone="duplicates left in,",
     ordered="ordered by a hash of the id.",
     folders="`data/`: the documents. `rejects/`: every row that did not become a document, with step, rule, value and "
@@ -84,7 +84,7 @@ _KOREAN = _Words(
     tagged="문서마다 언어를 표시한 뒤,",
     near="글자와 숫자가 같거나 비슷한 문서(문자 {ngram}-그램 집합에서 직접 계산한 자카드 유사도 {threshold} 이상)는 "
     "한 건만 남기고,",
-    exact="글자와 숫자가 완전히 같은 문서는 한 건만 남기고,",
+    exact="본문이 완전히 같은 문서는 한 건만 남기고,",
     undone="중복 문서는 그대로 두고,",
     ordered="식별자의 해시값 순으로 정렬했습니다.",
     folders="`data/`: 문서. `rejects/`: 문서로 채택되지 않은 모든 행과 그 단계·규칙·측정값·기준값. "

@@ -1,4 +1,4 @@
-"""EXACT: documents whose letters and digits are equal, and the order of preference among duplicates."""
+"""EXACT: documents whose texts are equal, and the order of preference among duplicates."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -13,7 +14,7 @@ import xxhash
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Config, Fingerprint
 from malmungchi.transforms.io.private import Private
-from malmungchi.transforms.kernels.minhash import content_hashes, permutations, signatures
+from malmungchi.transforms.kernels.minhash import permutations, signatures
 from malmungchi.transforms.kernels.shingles import fold
 from malmungchi.transforms.kernels.utf8 import string_buffers
 
@@ -23,9 +24,8 @@ _PART_BYTES = 1 << 20
 
 
 def fields(config: Fingerprint) -> list[pa.Field]:
-    """The columns that `fingerprint` adds: the content hash is that of the letters and digits, casefolded (of
-    the text where it has none);
-    `folded_chars` counts these; the signature is num_perm little-endian uint32, null for a text too short."""
+    """The columns that `fingerprint` adds: the content hash is XXH3 of the text; `folded_chars` counts the characters
+    that shingles are made of; the signature is num_perm little-endian uint32, null for a text too short."""
     return [
         pa.field("content_hash", pa.binary(16), nullable=False),
         pa.field("folded_chars", pa.int32(), nullable=False),
@@ -48,21 +48,17 @@ def fingerprint(chunk: Chunk, config: Fingerprint) -> Chunk:
     data, offsets = string_buffers(chunk.rows.column("text"))
     a, b = permutations(config.num_perm, config.seed)
     docs = len(offsets) - 1
-    hashes = np.empty((docs, 2), np.uint64)
+    digests = b"".join(xxhash.xxh3_128_digest(data.data[a:b]) for a, b in itertools.pairwise(offsets.tolist()))
     folded = np.empty(docs, np.int32)
     values = np.empty((docs, config.num_perm), np.uint32)
     for first, end in parts(offsets, _PART_BYTES):
         codepoints, starts = fold(data, offsets[first : end + 1])
-        hashes[first:end] = content_hashes(codepoints, starts)
         folded[first:end] = np.diff(starts)
         values[first:end] = signatures(codepoints, starts, config.ngram, a, b)
-    for doc in np.flatnonzero(folded == 0):  # what has no letters or digits equals only what is the same text
-        digest = xxhash.xxh3_128_digest(data[offsets[doc] : offsets[doc + 1]].tobytes())
-        hashes[doc] = np.frombuffer(digest, np.uint64)
     long_enough = folded >= config.min_chars
     bitmap = pa.py_buffer(np.packbits(long_enough, bitorder="little"))
     columns = [
-        pa.Array.from_buffers(pa.binary(16), docs, [None, pa.py_buffer(hashes)]),
+        pa.Array.from_buffers(pa.binary(16), docs, [None, pa.py_buffer(digests)]),
         pa.array(folded, pa.int32()),
         pa.Array.from_buffers(pa.binary(4 * config.num_perm), docs, [bitmap, pa.py_buffer(values)]),
     ]

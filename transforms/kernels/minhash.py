@@ -1,4 +1,4 @@
-"""MinHash signatures that `datasketch.MinHash` reads, bands, bit sketches, and content hashes.
+"""MinHash signatures that `datasketch.MinHash` reads, bands and bit sketches.
 
 Documents come as code points (`transforms.kernels.shingles`). A signature is bit-equal to a datasketch 2.0 MinHash
 (scheme "affine32") updated with the upper 32 bits of the document's 64-bit shingle hashes: the minimum over them of
@@ -73,53 +73,10 @@ def signatures(codepoints: np.ndarray, starts: np.ndarray, n: int, a: np.ndarray
 
 
 @numba.njit(inline="always")
-def _rotl(x: Any, r: int) -> Any:
-    return x << np.uint64(r) | x >> np.uint64(64 - r)
-
-
-@numba.njit(inline="always")
 def _fmix64(h: Any) -> Any:
     h = (h ^ h >> np.uint64(33)) * np.uint64(0xFF51AFD7ED558CCD)
     h = (h ^ h >> np.uint64(33)) * np.uint64(0xC4CEB9FE1A85EC53)
     return h ^ h >> np.uint64(33)
-
-
-@numba.njit(cache=True, nogil=True)
-def _content_hashes(codepoints: Any, starts: Any, out: Any) -> None:
-    c1, c2 = np.uint64(0x87C37B91114253D5), np.uint64(0x4CF5AD432745937F)
-    for d in range(starts.size - 1):
-        text = codepoints[starts[d] : starts[d + 1]]
-        h1, h2 = np.uint64(0), np.uint64(0)
-        for i in range(text.size // 4):
-            k1 = np.uint64(text[4 * i]) | np.uint64(text[4 * i + 1]) << np.uint64(32)
-            k2 = np.uint64(text[4 * i + 2]) | np.uint64(text[4 * i + 3]) << np.uint64(32)
-            h1 ^= _rotl(k1 * c1, 31) * c2
-            h1 = (_rotl(h1, 27) + h2) * np.uint64(5) + np.uint64(0x52DCE729)
-            h2 ^= _rotl(k2 * c2, 33) * c1
-            h2 = (_rotl(h2, 31) + h1) * np.uint64(5) + np.uint64(0x38495AB5)
-        rest = text[text.size // 4 * 4 :]
-        if rest.size > 2:
-            h2 ^= _rotl(np.uint64(rest[2]) * c2, 33) * c1
-        if rest.size > 0:
-            k1 = np.uint64(rest[0])
-            if rest.size > 1:
-                k1 |= np.uint64(rest[1]) << np.uint64(32)
-            h1 ^= _rotl(k1 * c1, 31) * c2
-        size = np.uint64(4 * text.size)
-        h1 ^= size
-        h2 ^= size
-        h1 += h2
-        h2 += h1
-        h1, h2 = _fmix64(h1), _fmix64(h2)
-        h1 += h2
-        out[d, 0], out[d, 1] = h1, h2 + h1
-
-
-def content_hashes(codepoints: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """uint64[docs, 2]: MurmurHash3 x64 128 (Appleby, public domain; seed 0) of each text's UTF-32-LE bytes."""
-    out = np.empty((len(starts) - 1, 2), np.uint64)
-    _content_hashes(codepoints, starts, out)
-    return out
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""One pass that cleans documents and tells which of them need NFC."""
+"""One pass that cleans documents and tells which of them have to be composed first."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from malmungchi.transforms.kernels.utf8 import decode, encode, syllable
+from malmungchi.transforms.kernels.compose import LIMIT, SUSPECT, canonical
+from malmungchi.transforms.kernels.utf8 import decode, encode, first_byte, syllable
 
 # Classes of code points. Everything not named is copied.
-COPY, BLANK, NEWLINE, RETURN, DELETE, HALFWIDTH, DOT, LEAD_FILLER, VOWEL_FILLER, JOINER = range(10)
-# Set beside the class where a code point can be out of place in NFC text, alone or after another.
+COPY, BLANK, NEWLINE, RETURN, DELETE, HALFWIDTH, DOT, LEAD_FILLER, VOWEL_FILLER, JOINER, SINGLE = range(11)
+# Set beside the class where NFC text cannot hold a code point, or not everywhere, and no table says what it becomes.
 NFC_SUSPECT = 0x80
 
 _FILLERS = [0x3164, 0xFFA0]
@@ -27,27 +28,31 @@ _NEWLINES = [0x0A, 0x85, 0x2028, 0x2029]
 
 _BLOCK = 128  # bytes that are looked at at once
 
-_HIGHEST_COMPOSED = 0x30000  # no canonical composition stands above plane 2
+# What `clean` says of a document: it is to be composed first, and nothing of it is written; or a dot stands before
+# something that goes, and another look may see it between words.
+COMPOSE, AGAIN = 1, 2
 
 
 @functools.cache
-def _suspects() -> np.ndarray:
-    """Code points that NFC text cannot hold, or can hold only in some places: what is not NFC alone, what carries a
-    combining class, and what can be the second half of a composition (UAX #15, quick check No and Maybe)."""
-    found = {*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)}  # vowels and finals that compose to syllables
-    for cp in range(0x80, _HIGHEST_COMPOSED):
-        if 0x3400 <= cp <= 0x9FFF or 0xAC00 <= cp <= 0xD7A3:
-            continue
-        char = chr(cp)
-        if unicodedata.combining(char):
-            found.add(cp)
-        parts = unicodedata.decomposition(char)
-        if parts and parts[0] != "<":
-            if not unicodedata.is_normalized("NFC", char):
-                found.add(cp)
-            elif " " in parts:
-                found.add(int(parts.split()[1], 16))
-    return np.array(sorted(found), np.int64)
+def suspects() -> np.ndarray:
+    """bool[LIMIT]: code points that NFC text cannot hold, or not everywhere."""
+    suspect: np.ndarray = canonical().info & np.uint64(SUSPECT) > 0
+    return suspect
+
+
+@functools.cache
+def singles() -> np.ndarray:
+    """uint32[LIMIT]: the one code point that a code point is in NFC where it is another one, wherever it stands (the
+    compatibility ideographs, of which KS X 1001 has 268, Ω, K …); 0 for all others."""
+    info, suspect = canonical().info, suspects()
+    found = np.zeros(LIMIT, np.uint32)
+    for cp in np.flatnonzero(suspect & (info >> np.uint64(32) > 0)):
+        whole = unicodedata.normalize("NFC", chr(cp))
+        # What may compose with others, or takes more bytes, is left to `compose`.
+        fits = len(whole.encode()) <= len(chr(cp).encode())
+        if len(whole) == 1 and whole != chr(cp) and not suspect[ord(whole)] and fits:
+            found[cp] = ord(whole)
+    return found
 
 
 @functools.cache
@@ -70,7 +75,9 @@ def table(fillers: bool, zero_width: bool, control: bool, halfwidth_jamo: bool, 
     if halfwidth_jamo:
         classes[0xFFA1:0xFFDD] = HALFWIDTH
         classes[0x318D] = DOT
-    classes[_suspects()] |= NFC_SUSPECT
+    alone = (singles() > 0) & (classes[:LIMIT] == COPY)
+    classes[:LIMIT][alone] = SINGLE
+    classes[:LIMIT][suspects() & ~alone] |= NFC_SUSPECT
     return classes
 
 
@@ -131,14 +138,6 @@ def _copy_clean(data: Any, i: int, stop: int, out: Any, k: int) -> Any:
 
 
 @numba.njit(nogil=True, cache=True)
-def _first_byte(data: Any, start: int, i: int) -> int:
-    """Index of the first byte of the character that byte `i` belongs to, no further back than `start`."""
-    while i > start and data[i] & 0xC0 == 0x80:
-        i -= 1
-    return i
-
-
-@numba.njit(nogil=True, cache=True)
 def _line_of(out: Any, first: int, k: int, solid: int, line: int) -> Any:
     """(`solid`, `line`) after out[first:k] was written by `_copy_clean`: what lies behind its last character that is
     neither blank nor line end, and behind its last line end; as they were if it has none."""
@@ -168,19 +167,22 @@ def _between(cls: int, cp: int, previous: int, following: int) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(bytes, int32 offsets, uint8 suspect) of the cleaned documents; suspect[i]: document i may not be in NFC."""
+def clean(
+    data: np.ndarray, offsets: np.ndarray, classes: np.ndarray, single: np.ndarray, composed: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(bytes, int32 offsets, uint8 doubt) of the cleaned documents; doubt[i] is 0, COMPOSE (never if `composed`: they
+    are in NFC) or AGAIN. `classes` is a `table`, `single` is `singles()`."""
     count = len(offsets) - 1
     # The tables of ASCII and of everything else are read apart: the first stays in the nearest cache.
     ascii_class = classes[:128].copy()
     out = np.empty(offsets[count] - offsets[0] + 4, np.uint8)
     ends = np.empty(count + 1, np.int32)
-    suspect = np.empty(count, np.uint8)
+    doubt = np.empty(count, np.uint8)
     ends[0] = 0
     k = np.int64(0)
     for doc in range(count):
         i, end = np.int64(offsets[doc]), np.int64(offsets[doc + 1])
-        suspect[doc] = 0
+        doubt[doc] = 0
         start = k
         solid = k  # behind the last character that is neither blank nor line end
         line = k  # behind the last line end
@@ -188,9 +190,9 @@ def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[n
         careful = i  # up to here, character by character
         while i < end:
             if i >= careful:
-                stop = _first_byte(data, i, min(i + _BLOCK, end - 1))
+                stop = first_byte(data, i, min(i + _BLOCK, end - 1))
                 if stop > i and data[i] != 0x0A and _copy_clean(data, i, stop, out, k):
-                    previous = decode(data, _first_byte(data, i, stop - 1))[0]
+                    previous = decode(data, first_byte(data, i, stop - 1))[0]
                     solid, line = _line_of(out, k, k + stop - i, solid, line)
                     k += stop - i
                     i = stop
@@ -227,9 +229,12 @@ def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[n
                     continue
                 cls = classes[cp]
                 if cls & NFC_SUSPECT:
-                    suspect[doc] = 1
+                    if not composed:
+                        doubt[doc] = COMPOSE
+                        break
                     cls &= 0x7F
-            if cls == COPY:
+            if cls == COPY or cls == SINGLE:
+                cp = cp if cls == COPY else single[cp]
                 k = encode(out, k, cp)
                 solid = k
                 previous = cp
@@ -254,13 +259,20 @@ def clean(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> tuple[n
                 following = np.uint32(0)
                 if i < end:
                     following = decode(data, i)[0]
+                    next_class = classes[following]
+                    if cls == DOT and (next_class == DELETE or LEAD_FILLER <= next_class <= JOINER):
+                        doubt[doc] = AGAIN
+                    elif next_class == SINGLE:
+                        following = single[following]
                 cp = _between(np.int64(cls), cp, previous, following)
                 if cp == 0:
                     continue
                 k = encode(out, k, cp)
                 solid = k
                 previous = cp
-        if classes[0x20] == BLANK:
+        if doubt[doc] == COMPOSE:
+            k = start
+        elif classes[0x20] == BLANK:
             k = solid
         ends[doc + 1] = k
-    return out[:k], ends, suspect
+    return out[:k], ends, doubt

@@ -1,4 +1,5 @@
-"""From text to shingles: the letters and digits of the casefolded text, and the hashes of its n-grams.
+"""From text to shingles: the letters and digits of the casefolded text, in a short one its signs too, and the hashes of
+the n-grams of these.
 
 Code points travel as a CSR pair (`codepoints` uint32, `starts` int64[docs + 1]): document d owns
 `codepoints[starts[d]:starts[d + 1]]`. Two documents are compared by the sets of their n-grams; a text shorter than n is
@@ -8,6 +9,7 @@ one shingle, an empty one has none.
 from __future__ import annotations
 
 import functools
+import unicodedata
 from typing import Any
 
 import numba
@@ -22,14 +24,43 @@ _MANY = np.uint32(1 << 31)
 
 BLOCK = 1024  # shingles hashed in one go: 8 KB, which stays in the first-level cache
 
+# Texts of fewer letters and digits keep their signs. At a threshold of 0.8 and 5-grams, one sign that differs tells two
+# texts of up to some 50 letters apart, and two signs those of up to some 100; in longer ones they hardly count.
+SHORT = 100
+
+# What a character that is neither letter nor digit can be: a sign, or one in front of a digit or behind a letter only.
+_SIGN, _BEFORE_DIGIT, _BEHIND_LETTER = 1, 2, 3
+
 _SEED = np.uint64(0x2545F4914F6CDD1D)
 _K1 = np.uint64(0x9FB21C651E98DF25)
 _K2 = np.uint64(0xD6E8FEB86659FD93)
 
 
+PRIVATE_USE = (0xE000, 0xF900)  # letters to those who use them, such as old Hangul in Hanyang's fonts
+
+
+@functools.cache
+def sign_table() -> np.ndarray:
+    """uint8[_LIMIT]: which characters change what is said: currency and mathematical signs, arrows, emoji, `%`; a
+    minus, a point, a colon, a slash or a tilde before a digit (-5, 1.5, 2:1, 3/4, 5~7); `#` behind a letter (C#).
+
+    Signs of drawing (boxes, blocks) and marks that only divide or frame text are none.
+    """
+    table = np.zeros(_LIMIT, np.uint8)
+    for c in range(_LIMIT):
+        if unicodedata.category(chr(c)) in ("Sm", "Sc", "So"):
+            table[c] = _SIGN
+    table[0x2500:0x25A0] = table[ord("|")] = 0
+    table[[ord(c) for c in "%‰"]] = _SIGN
+    table[[ord(c) for c in ".:/~-‐‑‒–—〜～"]] = _BEFORE_DIGIT
+    table[ord("#")] = _BEHIND_LETTER
+    return table
+
+
 @functools.cache
 def fold_table() -> tuple[np.ndarray, np.ndarray]:
-    """(table, expansions): what each code point contributes, by Python's own `str.casefold` and `str.isalnum`.
+    """(table, expansions): what each code point contributes, by Python's own `str.casefold` and `str.isalnum`; one of
+    PRIVATE_USE contributes itself.
 
     `table[c]` is 0 for nothing, a code point, or `_MANY | i` where `expansions[i]` counts the code points behind it.
     """
@@ -42,49 +73,85 @@ def fold_table() -> tuple[np.ndarray, np.ndarray]:
         elif kept:
             table[c] = int(_MANY) | len(expansions)
             expansions += [len(kept), *kept]
+    table[slice(*PRIVATE_USE)] = np.arange(*PRIVATE_USE)
     return table, np.array(expansions, np.uint32)
 
 
 @numba.njit(cache=True, nogil=True)
-def _fold(data: Any, offsets: Any, table: Any, expansions: Any, out: Any, starts: Any) -> Any:
+def _fold_letters(data: Any, i: Any, end: int, table: Any, expansions: Any, out: Any, k: Any) -> Any:
+    """Writes the fold of data[i:end] to out[k:]; the index behind it."""
+    while i < end:
+        b = data[i]
+        if b < 0x80:
+            out[k] = table[b]
+            k += np.int64(out[k] != 0)
+            i += 1
+            continue
+        c, i = decode(data, i)
+        if np.uint32(c - np.uint32(0xAC00)) < np.uint32(11172):  # a Hangul syllable is its own fold
+            out[k] = c
+            k += 1
+        elif c < _LIMIT:
+            f = table[c]
+            if f < _MANY:
+                out[k] = f
+                k += np.int64(f != 0)
+            else:
+                e = np.int64(f ^ _MANY)
+                for j in range(e + 1, e + 1 + np.int64(expansions[e])):
+                    out[k] = expansions[j]
+                    k += 1
+    return k
+
+
+@numba.njit(cache=True, nogil=True)
+def _fold_signs(data: Any, i: Any, end: int, table: Any, expansions: Any, signs: Any, out: Any, k: Any) -> Any:
+    """As `_fold_letters`, with the signs."""
+    letter = False
+    while i < end:
+        c, behind = decode(data, i)
+        sign = signs[c] if c < _LIMIT else np.uint8(0)
+        if sign == 0:
+            f = table[c] if c < _LIMIT else np.uint32(0)
+            if f < _MANY:
+                out[k] = f
+                k += np.int64(f != 0)
+            else:
+                k = _fold_letters(data, i, behind, table, expansions, out, k)
+            letter = f != 0
+        else:
+            digit = behind < end and 48 <= data[behind] <= 57
+            if sign == _SIGN or (sign == _BEFORE_DIGIT and digit) or (sign == _BEHIND_LETTER and letter):
+                out[k] = c
+                k += 1
+            letter = False
+        i = behind
+    return k
+
+
+@numba.njit(cache=True, nogil=True)
+def _fold(data: Any, offsets: Any, table: Any, expansions: Any, signs: Any, short: int, out: Any, starts: Any) -> Any:
     k = np.int64(0)
     for d in range(starts.size - 1):
         starts[d] = k
         i, end = np.int64(offsets[d]), np.int64(offsets[d + 1])
-        while i < end:
-            b = data[i]
-            if b < 0x80:
-                out[k] = table[b]
-                k += np.int64(out[k] != 0)
-                i += 1
-                continue
-            c, i = decode(data, i)
-            if np.uint32(c - np.uint32(0xAC00)) < np.uint32(11172):  # a Hangul syllable is its own fold
-                out[k] = c
-                k += 1
-            elif c < _LIMIT:
-                f = table[c]
-                if f < _MANY:
-                    out[k] = f
-                    k += np.int64(f != 0)
-                else:
-                    e = np.int64(f ^ _MANY)
-                    for j in range(e + 1, e + 1 + np.int64(expansions[e])):
-                        out[k] = expansions[j]
-                        k += 1
+        k = _fold_letters(data, i, end, table, expansions, out, k)
+        if k - starts[d] < short:
+            k = _fold_signs(data, i, end, table, expansions, signs, out, starts[d])
     starts[starts.size - 1] = k
     return k
 
 
-def fold(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(codepoints, starts) of the documents of a string column: `c for c in text.casefold() if c.isalnum()`.
+def fold(data: np.ndarray, offsets: np.ndarray, short: int = SHORT) -> tuple[np.ndarray, np.ndarray]:
+    """(codepoints, starts) of the documents of a string column: `c for c in text.casefold() if c.isalnum()`, characters
+    of private use, and in documents of fewer than `short` of these the signs too.
 
     `data` is valid UTF-8 in NFC, `offsets` int32[docs + 1]. No fold has more letters than its source has bytes, so the
     buffer is four bytes for each byte of text; only what is written becomes resident.
     """
     starts = np.empty(len(offsets), np.int64)
     out = np.empty(int(offsets[-1]) - int(offsets[0]) + 1, np.uint32)
-    size = _fold(data, offsets, *fold_table(), out, starts)
+    size = _fold(data, offsets, *fold_table(), sign_table(), short, out, starts)
     return out[:size], starts
 
 

@@ -63,6 +63,14 @@ def syllable(b: Any, following: Any) -> Any:
     )
 
 
+@numba.njit(nogil=True, cache=True)
+def first_byte(data: Any, start: int, i: int) -> int:
+    """Index of the first byte of the character that byte `i` belongs to, no further back than `start`."""
+    while i > start and data[i] & 0xC0 == 0x80:
+        i -= 1
+    return i
+
+
 def string_buffers(column: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     """(bytes as uint8, offsets as int32[rows + 1]) of a string column without nulls; no copy."""
     offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4) if len(column) else (

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Language
@@ -25,9 +26,10 @@ class LanguageRule(StrEnum):
     NOT_KOREAN = "not_korean"
     MIXED = "mixed"  # only without `keep_mixed`
     NO_LETTERS = "no_letters"
+    PRIVATE_USE = "private_use"  # no letters but code points that only certain fonts give a shape
 
 
-_RULES = ("", LanguageRule.NOT_KOREAN, LanguageRule.MIXED, LanguageRule.NO_LETTERS)
+_RULES = ("", LanguageRule.NOT_KOREAN, LanguageRule.MIXED, LanguageRule.NO_LETTERS, LanguageRule.PRIVATE_USE)
 
 # What a script says of the language, where it says one. Latin is many languages, and stays a script.
 _BY_SCRIPT = {
@@ -146,6 +148,10 @@ def classify(text: pa.StringArray, config: Language) -> Verdicts:
                 verdict[rows[n]] = _MIXED
 
     rule = np.where(letters == 0, 3, np.where(verdict == kernels.HANGUL, 0, 1))
+    bare = np.flatnonzero(letters == 0)
+    if len(bare):
+        private = pc.match_substring_regex(text.take(pa.array(bare)), "[\ue000-\uf8ff]").to_numpy(zero_copy_only=False)
+        rule[bare[private]] = 4
     rule[verdict == _MIXED] = 0 if config.keep_mixed else 2
     if not config.drop:
         rule[:] = 0

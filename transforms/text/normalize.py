@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
-import re
-import unicodedata
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -18,6 +14,7 @@ import pyarrow.compute as pc
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Normalize
 from malmungchi.transforms.kernels import normalize as kernel
+from malmungchi.transforms.kernels.compose import canonical, compose
 from malmungchi.transforms.kernels.utf8 import string_array, string_buffers
 from malmungchi.transforms.text.base import Drops, Outcome, RunStep, apply
 
@@ -28,49 +25,39 @@ def normalize_text(text: pa.StringArray, config: Normalize) -> pa.StringArray:
     What goes: Hangul fillers outside old syllables, zero-width and directional marks (joiners inside emoji stay),
     control characters, blanks at line ends, blank lines at the edges. What is replaced: all line ends by a line
     feed, half-width jamo by compatibility jamo, ㆍ between words by a middle dot. No letter is ever removed, and of
-    marks on one letter only what is beyond the thousandth.
+    marks on one letter only what is beyond the thousandth. No kind of character makes a document slow: it is composed
+    around the characters that need it.
     """
-    column, suspect = _clean(text, config)
-    if suspect.any():
-        mask = pa.array(suspect)
-        column = pc.replace_with_mask(column, mask, _settle(text.filter(mask), config))
-    return column
+    column, doubt = _clean(text, config, composed=False)
+    return _where(doubt > 0, column, text, config)
 
 
-def _clean(text: pa.StringArray, config: Normalize) -> tuple[pa.StringArray, np.ndarray]:
-    """(cleaned column, bool[rows]: which may not be in NFC, before or behind)."""
-    data, offsets, suspect = kernel.clean(*string_buffers(text), kernel.table(**dataclasses.asdict(config)))
-    return string_array(data, offsets), suspect.astype(bool)
+def _where(open_: np.ndarray, column: pa.StringArray, before: pa.StringArray, config: Normalize) -> pa.StringArray:
+    """The column, in the rows `open_` with what is made of those of `before` by composing and cleaning in turns until
+    nothing changes.
+
+    NFC comes first, since the rules look at whole characters; and again behind, since what they remove may have kept
+    characters from composing.
+    """
+    if not open_.any():
+        return column
+    mask = pa.array(open_)
+    composed = _compose(before.filter(mask))
+    cleaned, _ = _clean(composed, config, composed=True)
+    moved = pc.not_equal(cleaned, composed).to_numpy(zero_copy_only=False)
+    return pc.replace_with_mask(column, mask, _where(moved, composed, cleaned, config))
 
 
-def _settle(text: pa.StringArray, config: Normalize) -> pa.StringArray:
-    """NFC first, since the rules look at whole characters; and in turns until nothing changes, since what they remove
-    may have kept characters from composing."""
-    before = _compose(text)
-    while True:
-        after = _compose(_clean(before, config)[0])
-        if after.equals(before):
-            return after
-        before = after
-
-
-# Marks on one letter, one behind the other: more are cut. To put them in order takes time that grows with the square of
-# their number, hours for a text of nothing else; no writing has more than some ten (Unicode's Stream-Safe Text: 30).
-MARKS = 1000
-
-
-@functools.cache
-def _marks() -> re.Pattern[str]:
-    """Finds more than MARKS characters that canonical ordering moves."""
-    found = [cp for cp in range(0x300, 0x20000) if unicodedata.combining(chr(cp))]
-    runs = [[cp for _, cp in run] for _, run in itertools.groupby(enumerate(found), lambda pair: pair[1] - pair[0])]
-    ranges = "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in runs)
-    return re.compile(f"([{ranges}]{{{MARKS}}})[{ranges}]+")
+def _clean(text: pa.StringArray, config: Normalize, composed: bool) -> tuple[pa.StringArray, np.ndarray]:
+    """(cleaned column, uint8[rows] doubt), see `kernel.clean`."""
+    classes = kernel.table(**dataclasses.asdict(config))
+    data, offsets, doubt = kernel.clean(*string_buffers(text), classes, kernel.singles(), composed)
+    return string_array(data, offsets), doubt
 
 
 def _compose(text: pa.StringArray) -> pa.StringArray:
-    bounded = (_marks().sub(r"\1", value) if len(value) > MARKS else value for value in text.to_pylist())
-    return pa.array([unicodedata.normalize("NFC", value) for value in bounded], pa.string())
+    """The column in NFC."""
+    return string_array(*compose(*string_buffers(text), canonical()))
 
 
 class NormalizeRule(StrEnum):

@@ -47,7 +47,7 @@ def sections(text: str) -> tuple[str, str]:
     ("exact", "near", "english", "korean"),
     [
         (True, True, "character 5-grams ≥ 0.8", "문자 5-그램 집합에서 직접 계산한 자카드 유사도 0.8 이상"),
-        (True, False, "group with the same letters and digits", "글자와 숫자가 완전히 같은 문서는 한 건만"),
+        (True, False, "group with the same text", "본문이 완전히 같은 문서는 한 건만"),
         (False, False, "duplicates left in", "중복 문서는 그대로 두고"),
     ],
 )

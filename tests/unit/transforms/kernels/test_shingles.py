@@ -11,18 +11,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.exact_pairs import shingle_sets
-from malmungchi.transforms.kernels.shingles import BLOCK, fold, fold_table
+from malmungchi.transforms.kernels.shingles import BLOCK, SHORT, fold, fold_table
 from malmungchi.transforms.kernels.utf8 import string_buffers
 
 # Where folds are not one to one: sharp s, ligatures, dotted I, final sigma, Cherokee, full width, Hangul, jamo.
-TRICKY = "ßẞﬀﬃİΐΣςſŉǰꭰᏸＡｂ가힣ᄀㅋ㈎①½²٣नमस्ते𐐀𝔸𠀀\U000323af\U000e01ef\u200d \n.—"
-TEXT = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(TRICKY)), max_size=60).map(
-    lambda text: unicodedata.normalize("NFC", text)
+TRICKY = "ßẞﬀﬃİΐΣςſŉǰꭰᏸＡｂ가힣ᄀㅋ㈎①½²٣नमस्ते𐐀𝔸𠀀\U000323af\U000e01ef\u200d \n.—-5.5~7:1 C#+👍👎<>→✓✗₩$%|─\ue0bc\uf8f7"
+TEXT = st.builds(
+    lambda text, times: unicodedata.normalize("NFC", text * times),
+    st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(TRICKY)), max_size=60),
+    st.sampled_from([1, 1, 4]),  # long ones too
 )
 
 
 def reference(text: str) -> str:
-    return "".join(c for c in text.casefold() if c.isalnum())
+    """What of a text is compared, in plain Python."""
+    letters = [c for c in text.casefold() if c.isalnum() or "\ue000" <= c <= "\uf8ff"]
+    if len(letters) >= SHORT:
+        return "".join(letters)
+    out = ""
+    for before, char, after in zip([*" ", *text], text, [*text[1:], " "], strict=False):
+        kept = [c for c in char.casefold() if c.isalnum() or "\ue000" <= c <= "\uf8ff"]
+        drawn = char == "|" or "\u2500" <= char <= "\u259f"
+        if char in ".:/~-‐‑‒–—〜～":
+            kept = [char] * (after.isascii() and after.isdigit())
+        elif char == "#":
+            kept = [char] * (any(c.isalnum() or "\ue000" <= c <= "\uf8ff" for c in before.casefold()))
+        elif (unicodedata.category(char) in ("Sm", "Sc", "So") and not drawn) or char in "%‰":
+            kept = [char]
+        out += "".join(kept)
+    return out
 
 
 def codepoints(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -45,8 +62,10 @@ def test_fold_is_pythons(texts: list[str], skip: int) -> None:
 
 def test_fold_of_every_character() -> None:
     every = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000]
-    folded, starts = fold(*string_buffers(pa.array(every, pa.string())))
+    folded, starts = fold(*string_buffers(pa.array(every, pa.string())), short=0)
     assert folded.tobytes().decode("utf-32-le") == reference("".join(every))
+    folded, starts = fold(*string_buffers(pa.array(every, pa.string())))
+    assert folded.tobytes().decode("utf-32-le") == "".join(map(reference, every))
     # The buffer's size rests on this.
     assert all(len(part) <= len(c.encode()) for part, c in zip(split(folded, starts), every, strict=True))
 

@@ -291,3 +291,9 @@ def test_labelled_set(real_data: Path) -> None:
     assert sum(korean) / len(korean) >= 0.999
     assert sum(others) <= 2
     assert sum(row["detector"] == "langdetect" for row in rows) <= 0.001 * len(rows)
+
+
+def test_text_in_private_code_points_has_a_rule_of_its_own() -> None:
+    texts = ["\ue0bc\ue1a7 \uf8f0.", "12 - 34", "나랏말이 \ue0bc\ue1a7에 달아", ""]
+    found = classify(pa.array(texts, pa.string()), Language())
+    assert found.rule.to_pylist() == ["private_use", "no_letters", "", "no_letters"]

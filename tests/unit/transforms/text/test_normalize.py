@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 import unicodedata
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malmungchi.schemas.config import Normalize
 from malmungchi.transforms.kernels import normalize as kernel
-from malmungchi.transforms.text.normalize import MARKS, normalize, normalize_text
+from malmungchi.transforms.kernels.compose import MARKS, canonical, compose
+from malmungchi.transforms.kernels.utf8 import string_array, string_buffers
+from malmungchi.transforms.text.normalize import normalize, normalize_text
 from tests.support.chunks import chunk_of
 
 
@@ -46,6 +49,11 @@ def clean(text: str, **settings: bool) -> str:
         ("\u212aㆍ\u212a", "K·K"),
         ("\u1100\u200b\u1161ㆍ\u1100\u200b\u1161", "가·가"),
         (" \u200b\n", ""),
+        ("가ㆍ\u200b나", "가·나"),
+        ("가ㆍㆍ나", "가ㆍㆍ나"),
+        ("가ㆍ\u115f\u119e", "가ㆍ\u115f\u119e"),
+        ("가ㆍ\uffbe\u0301ㆍ\u0301", "가ㆍㅎ\u0301ㆍ\u0301"),
+        ("가ㆍ\u115f나 \uf914ㆍ\u200d\uf90a", "가·나 \u6a02·\u91d1"),
     ],
 )
 def test_examples(before: str, after: str) -> None:
@@ -162,7 +170,7 @@ def test_every_code_point_that_nfc_may_change_is_suspect() -> None:
     classes = kernel.table(True, True, True, True, True)
     for cp in [*range(0xD800), *range(0xE000, 0x30000)]:
         if not unicodedata.is_normalized("NFC", chr(cp)):
-            assert classes[cp] & kernel.NFC_SUSPECT, hex(cp)
+            assert classes[cp] & kernel.NFC_SUSPECT or kernel.singles()[cp], hex(cp)
 
 
 def test_a_document_of_which_nothing_is_left_is_rejected() -> None:
@@ -183,3 +191,45 @@ def test_marks_without_end_cost_no_time_without_end() -> None:
     assert once[1].as_py() == unicodedata.normalize("NFC", "나" + "\u0323\u0301" * (MARKS // 2))
     assert once[2].as_py() == f"{once[1]} 다 {once[0]}"
     assert normalize_text(once, Normalize()) == once
+
+
+# What composes, or is to be put in order: marks of many classes, jamo, compatibility ideographs, exclusions.
+_ACTIVE = [chr(cp) for cp in range(0x80, 0x30000) if not 0xAC00 <= cp <= 0xD7A3
+           and (unicodedata.combining(chr(cp)) or unicodedata.decomposition(chr(cp))[:1] not in ("", "<"))]  # fmt: skip
+_JAMO = [chr(cp) for cp in (*range(0x1100, 0x1200), *range(0xA960, 0xA97D), *range(0xD7B0, 0xD7FC), 0xAC00, 0xAC01)]
+active = st.lists(
+    st.one_of(
+        st.sampled_from(_ACTIVE),
+        st.sampled_from(_JAMO),
+        st.sampled_from("aeoAE가 각글\n\u0301\u0323\u0307\u0344\u0f73\u1100\u1161\u11a8\u0915\u093c"),
+        smooth,
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=60,
+).map("".join)
+
+
+@settings(max_examples=500)
+@given(st.lists(active, max_size=4), st.integers(0, 1))
+def test_compose_is_pythons_nfc(texts: list[str], skip: int) -> None:
+    column = pa.array(texts, pa.string())[skip:]
+    composed = string_array(*compose(*string_buffers(column), canonical()))
+    assert composed.to_pylist() == [unicodedata.normalize("NFC", text) for text in texts[skip:]]
+
+
+def test_compose_of_every_character_and_every_pair_that_composes() -> None:
+    every = [chr(cp) for cp in range(0x110000) if not 0xD800 <= cp < 0xE000]
+    seconds = [chr(cp) for cp in np.flatnonzero(kernel.suspects())]
+    texts = [*every, *(a + b for a in _ACTIVE for b in seconds), *(chr(0xAC00 + i) + "\u11a8" for i in range(11172))]
+    composed = string_array(*compose(*string_buffers(pa.array(texts, pa.string())), canonical()))
+    assert composed.to_pylist() == [unicodedata.normalize("NFC", text) for text in texts]
+
+
+@given(st.lists(st.one_of(active, awkward), max_size=4))
+def test_what_composes_is_normalized_as_plain_python_would_do_it(texts: list[str]) -> None:
+    assert normalize_text(pa.array(texts, pa.string()), Normalize()).to_pylist() == [plain(text) for text in texts]
+
+
+def test_marks_that_only_decompose_to_marks_are_bounded_too() -> None:
+    once = normalize_text(pa.array(["나" + "\u0f73" * 1_000_000], pa.string()), Normalize())
+    assert once[0].as_py() == "나" + "\u0f71" * (MARKS // 2) + "\u0f72" * (MARKS // 2)
