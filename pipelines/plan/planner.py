@@ -18,7 +18,7 @@ from malmungchi.schemas.work import ROLES, Columns, InputFile
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.formats import base
 from malmungchi.transforms.formats.base import InputError
-from malmungchi.transforms.formats.columns import ColumnsError, guess_columns
+from malmungchi.transforms.formats.columns import ColumnsError, guess_columns, in_file
 from malmungchi.transforms.formats.rows import uncompressed
 from malmungchi.transforms.formats.source import Source, version_of
 from malmungchi.transforms.formats.split import expected_bytes
@@ -86,7 +86,7 @@ def _check_named(files: list[InputFile], names: list[list[str]], config: Config)
         known = {name for at in alike for name in names[at]}
         for role in ROLES:
             name = getattr(read, role)
-            if name and known and name not in known:
+            if name and known and in_file(name, sorted(known)) not in known:
                 raise ColumnsError(f"no input has a column {name!r} (read.{role}){did_you_mean(name, sorted(known))}")
 
 

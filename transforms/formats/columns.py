@@ -33,6 +33,14 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFC", name).casefold())
 
 
+def in_file(name: str, names: Sequence[str]) -> str:
+    """A column's name as it is written among `names`, which may be in another normal form than the setting's."""
+    if name in names or name.isascii():
+        return name
+    plain = unicodedata.normalize("NFC", name)
+    return next((each for each in names if unicodedata.normalize("NFC", each) == plain), name)
+
+
 def guess_columns(names: Sequence[str], config: Read, file: str) -> Columns:
     """The columns of a file whose rows have `names`: what the configuration says, else the likeliest name there is.
 
@@ -40,12 +48,13 @@ def guess_columns(names: Sequence[str], config: Read, file: str) -> Columns:
     the text column that the configuration names is not there, or if no name looks like the text's.
     """
     seen = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    if config.text and names and config.text not in names:
+    given = {role: in_file(getattr(config, role), names) for role in ROLES}
+    if given["text"] and names and given["text"] not in names:
         raise ColumnsError(f"{file}: no column {config.text!r} (read.text); it has: {seen}")
     found: dict[str, str] = {}
-    taken = {getattr(config, role) for role in ROLES} - {""}
+    taken = set(given.values()) - {""}
     for role in ROLES:
-        found[role] = getattr(config, role)
+        found[role] = given[role]
         if found[role]:
             continue
         free = {_plain(name): name for name in reversed(names) if name not in taken}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
+import unicodedata
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from malmungchi.schemas.document import DOCUMENT, ROW_BITS, TIMESTAMP, rejects
 from malmungchi.schemas.work import InputFile
 from malmungchi.transforms.formats import base
+from malmungchi.transforms.formats.nothing import told, told_value
 from malmungchi.transforms.formats.source import Source
 from malmungchi.transforms.io.decompress import EXTENSIONS
 from malmungchi.transforms.kernels import dates
@@ -73,8 +75,8 @@ def rejects_of(file: InputFile, found: Sequence[tuple[int, str, str, str | None]
 
 def default_source(file: InputFile) -> str:
     """What the input says, else the file's name without folder and without the extensions of format and compression."""
-    if file.source:
-        return file.source
+    if source := told_value(unicodedata.normalize("NFC", file.source)):
+        return source
     name = uncompressed(file.name)
     stem, extension = posixpath.splitext(name)
     return stem if extension.lower() in base.extensions() else name
@@ -89,7 +91,7 @@ def uncompressed(name: str) -> str:
 
 def parse_dates(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """(timestamp[s, UTC], true where there is something that is no date) of a string column."""
-    filled = pc.fill_null(column, "")
+    filled = pc.fill_null(told(column), "")
     data, offsets = string_buffers(filled)
     seconds = np.empty(len(column), np.int64)
     dates.parse(data, offsets, seconds)
@@ -120,11 +122,22 @@ def _or(column: pa.Array, otherwise: pa.Array | pa.Scalar) -> pa.Array:
     return column if pc.all(there, min_count=0).as_py() else pc.if_else(there, column, otherwise)
 
 
+def _nfc(column: pa.Array) -> pa.Array:
+    """Names in the form in which they are compared: what looks the same is the same."""
+    if pc.all(pc.string_is_ascii(column), min_count=0).as_py():
+        return column
+    values = column.to_pylist()  # Arrow's utf8_normalize takes Hangul apart for NFC too
+    if all(value is None or unicodedata.is_normalized("NFC", value) for value in values):
+        return column
+    return pa.array([value and unicodedata.normalize("NFC", value) for value in values], pa.string())
+
+
 def documents(rows: Fields, source: Source) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """(document rows, rejects), after the rules that hold for all formats.
 
     A text that is missing, of another type, empty or longer than `max_text_bytes` is rejected. Ids that are missing
-    or empty are the file's name and the row, sources that are, what `default_source` says.
+    or empty are the file's name and the row, sources that are, what `default_source` says. Sources, addresses and
+    licences that say nothing ("N/A", 없음) count as missing. Ids and sources are in NFC.
     """
     n = len(rows.row)
     file, config, numbers = source.file, source.read, pa.array(rows.row)
@@ -149,11 +162,11 @@ def documents(rows: Fields, source: Source) -> tuple[pa.RecordBatch, pa.RecordBa
     batch = pa.RecordBatch.from_arrays(
         [
             pa.array(rows.row.astype(np.uint64) | np.uint64(file.ordinal << ROW_BITS)),
-            _or(rows.id, place),
+            _or(_nfc(rows.id), place),
             rows.text,
-            _or(rows.source, pa.scalar(default_source(file))),
-            _or(rows.url, pa.scalar(None, pa.string())),
-            _or(rows.license, pa.scalar(file.license or None, pa.string())),
+            _or(told(_nfc(rows.source)), pa.scalar(default_source(file))),
+            _or(told(rows.url), pa.scalar(None, pa.string())),
+            _or(told(rows.license), pa.scalar(told_value(file.license) or None, pa.string())),
             rows.published_at,
             rows.collected_at,
             pa.repeat(pa.scalar(file.name), n),
