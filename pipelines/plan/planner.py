@@ -19,20 +19,23 @@ from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.formats import base
 from malmungchi.transforms.formats.base import InputError
 from malmungchi.transforms.formats.columns import ColumnsError, guess_columns, in_file
+from malmungchi.transforms.formats.contents import COMPRESSED_HEAD, HEAD, recognise
 from malmungchi.transforms.formats.rows import uncompressed
 from malmungchi.transforms.formats.source import Source, version_of
 from malmungchi.transforms.formats.split import expected_bytes
 from malmungchi.transforms.io import storage
-from malmungchi.transforms.io.decompress import codec_of
+from malmungchi.transforms.io.decompress import codec_of, refused
 
 # Bytes that are read of a file in a store, to look into it: there may be many files.
 _AHEAD = 256 << 10
 
 
 def format_of(name: str, head: bytes, asked: str = "") -> base.Format:
-    """The format of a file: what its input says, else by its name without the extension of a compression, and its first
-    bytes. Raises InputError."""
+    """The format of a file: what its input says, else what its first bytes say beyond doubt, else by its name without
+    the extension of a compression, and its first bytes. Raises InputError."""
     stem = uncompressed(name)
+    content = recognise(head)
+    asked = asked or (content.format if content else "")
     found = base.get(asked) if asked else next((each for each in base.formats() if each.recognises(stem, head)), None)
     if found is None:
         known = ", ".join(sorted(extension for each in base.formats() for extension in each.extensions))
@@ -56,7 +59,7 @@ def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[s
         shown = storage.shown(found.uri)
         raise InputError(f"{shown}: the server does not say how large this file is; download it first")
     with said(found.uri), storage.open_input(found.uri, _AHEAD) as raw:
-        head = raw.read(16)
+        head = raw.read(HEAD)
         format = format_of(found.name, head, given.format)
         codec = codec_of(found.name, head) if format.streams else "none"
         file = InputFile(
@@ -72,8 +75,10 @@ def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[s
             given.source,
             given.license,
         )
+        if codec == "zstd" and (cause := refused(head + raw.read(COMPRESSED_HEAD), file.size)):
+            raise InputError(f"{found.name}: {cause}")
         source = Source(file, raw, config)
-        names = format.columns(source)
+        names = [] if source.stranger else format.columns(source)
         columns = guess_columns(names, source.read, found.name)
     return dataclasses.replace(file, columns=columns), names
 

@@ -65,7 +65,7 @@ def read_item(
     with open_unchanged(item.file) as raw:
         source = Source(item.file, raw, config)
         filling, number = _Filling(), 0
-        for part in base.get(item.file.format).read(split, source, chunk_bytes):
+        for part in _parts(split, source, chunk_bytes):
             if isinstance(part, Broken):
                 if mine(number):
                     filling.rejects.append(_break(source, part))
@@ -87,6 +87,13 @@ def read_item(
                 check_unchanged(item.file)
             yield filling.chunk(item, number, True, digest)
         check_unchanged(item.file)  # also by a stripe without a chunk
+
+
+def _parts(split: Split, source: Source, chunk_bytes: int) -> Iterator[base.Rows | Broken]:
+    """What a split holds; of a file that is not what its name says, only that."""
+    if source.stranger is not None:
+        return iter([Broken(0, "wrong_content", source.stranger.cause)])
+    return base.get(source.file.format).read(split, source, chunk_bytes)
 
 
 def _break(source: Source, broken: Broken) -> pa.RecordBatch:

@@ -34,7 +34,7 @@ def cut(file: InputFile, config: Config, chunk_bytes: int, whole_bytes: int = 0)
     if file.codec == "none" and expected_bytes(file) > max(2 * chunk_bytes, whole_bytes):
         with open_unchanged(file) as raw:
             source = Source(file, raw, config)
-            splits = base.get(file.format).split(source, chunk_bytes)
+            splits = [] if source.stranger else base.get(file.format).split(source, chunk_bytes)
             if splits:
                 return Cut([_item(file, number, split) for number, split in enumerate(splits, 1)], source.digest())
     return Cut([_item(file, 0, base.Split(bytes=file.size * expansion(file.codec)), whole=True)], "")
