@@ -31,7 +31,8 @@ class InputFile:
 
     `ordinal` numbers the files in the order of `name`, which is the path below the input's root. `version` changes
     when the file's content may have (entity tag, or size and time of change). `input` is the number of the input in the
-    configuration that it belongs to; `source` and `license` are those of documents that name none, as that input says.
+    configuration that it belongs to; `source`, `license` and the dates are those of documents that name none, as its
+    folders or that input say, and `metadata` is what the folders say besides.
     """
 
     ordinal: int
@@ -45,6 +46,9 @@ class InputFile:
     input: int = -1
     source: str = ""
     license: str = ""
+    published_at: str = ""
+    collected_at: str = ""
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

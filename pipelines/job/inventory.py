@@ -18,7 +18,7 @@ from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.counts import Counts, total
 from malmungchi.transforms.exchange.items import unfinished
 from malmungchi.transforms.exchange.segments import REQUESTS
-from malmungchi.transforms.exchange.tally import units
+from malmungchi.transforms.exchange.tally import NAMED, units
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.shards.write import Shard, rejects_task, shard_task
 
@@ -47,14 +47,15 @@ def _load(staging: str, names: list[str]) -> Iterator[records.Record | None]:
 
 @dataclasses.dataclass(frozen=True)
 class Refined:
-    """What refine left: the tallies of its chunks, their number, the rows that were read, the inputs, and the sum of
-    all counts."""
+    """What refine left: the tallies of its chunks, their number, the rows that were read, the inputs, the sum of all
+    counts, and by cause the number of files that gave no document, and the names of the first of them."""
 
     tallies: list[str]
     chunks: int
     rows: int
     inputs: list[Input]
     counts: Counts
+    barren: dict[str, tuple[int, list[str]]]
 
 
 def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
@@ -66,6 +67,7 @@ def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
     inputs: list[Input] = []
     chunks = rows = 0
     parts: list[Counts] = []
+    barren: dict[str, tuple[int, list[str]]] = {}
     for unit, record in enumerate(_load(staging, tallies)):
         files = plan.files[starts[unit] : starts[unit + 1]]
         if record is None:
@@ -80,9 +82,12 @@ def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
         chunks += len(counts["chunks"])
         rows += sum(count for _, count in counts["chunks"])
         parts.append(Counts.from_json(counts))
+        for why, number, *some in counts["barren"]:
+            before, names = barren.get(why, (0, []))
+            barren[why] = before + number, [*names, *(plan.files[at].name for at in some)][:NAMED]
     if missing:
         raise _missing("refine", missing)
-    return Refined(tallies, chunks, rows, inputs, total(parts))
+    return Refined(tallies, chunks, rows, inputs, total(parts), barren)
 
 
 def _unfinished(staging: str, files: list[InputFile], count: int) -> list[str]:

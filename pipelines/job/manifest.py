@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 
 from malmungchi.pipelines.job import inventory
 from malmungchi.pipelines.runners.versions import versions
@@ -51,6 +52,7 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         f"{count} unreadable section(s) in the inputs ({rule}): everything readable was kept, see rejects/"
         for rule, count in sorted(broken.items())
     ]
+    warnings += _barren(refined.barren)
     names = sorted(set(by_source) | set(out.sources))
     if total and not kept:
         warnings.append(f"no document was kept of {total:,} read: see rejects/ for the reasons")
@@ -80,3 +82,17 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         languages=dict(sorted(languages.items(), key=lambda item: (-item[1], item[0]))),
         warnings=warnings,
     )
+
+
+# Causes that are named of files without a document.
+_CAUSES = 20
+
+
+def _barren(found: Mapping[str, tuple[int, list[str]]]) -> Iterator[str]:
+    """Warnings of files that gave no document, by cause, the commonest first."""
+    order = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
+    for why, (count, names) in order[:_CAUSES]:
+        more = f" and {count - len(names):,} more" if count > len(names) else ""
+        yield f"{count:,} file{'' if count == 1 else 's'} gave no document ({why}): {', '.join(names)}{more}"
+    if rest := sum(count for _, (count, _) in order[_CAUSES:]):
+        yield f"{rest:,} more files gave no document: see rejects/ for the causes"

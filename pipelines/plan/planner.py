@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import posixpath
+import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,6 +22,7 @@ from malmungchi.transforms.formats import base
 from malmungchi.transforms.formats.base import InputError
 from malmungchi.transforms.formats.columns import ColumnsError, guess_columns, in_file
 from malmungchi.transforms.formats.contents import COMPRESSED_HEAD, HEAD, recognise
+from malmungchi.transforms.formats.folders import FOLDER_ROLES, by_role, partitions
 from malmungchi.transforms.formats.rows import uncompressed
 from malmungchi.transforms.formats.source import Source, version_of
 from malmungchi.transforms.formats.split import expected_bytes
@@ -80,7 +83,25 @@ def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[s
         source = Source(file, raw, config)
         names = [] if source.stranger else format.columns(source)
         columns = guess_columns(names, source.read, found.name)
-    return dataclasses.replace(file, columns=columns), names
+    roles, metadata = by_role(partitions(f"{found.root}/{found.name}"), names)
+    if format.single and not given.source:
+        roles.setdefault("source", _collection(found))
+    own = {role: roles.get(role, getattr(file, role)) for role in FOLDER_ROLES}
+    return dataclasses.replace(
+        file,
+        columns=columns,
+        metadata=metadata,
+        source=own["source"],
+        license=own["license"],
+        published_at=own["published_at"],
+        collected_at=own["collected_at"],
+    ), names
+
+
+def _collection(found: Found) -> str:
+    """The name of the folder below which a file was looked for; "" if it has none."""
+    folder = found.root if "://" in found.uri else os.path.abspath(found.root)
+    return unicodedata.normalize("NFC", posixpath.basename(folder.rstrip("/")))
 
 
 def _check_named(files: list[InputFile], names: list[list[str]], config: Config) -> None:

@@ -127,3 +127,19 @@ def test_no_input_is_told(tmp_path: Path) -> None:
     done = malmungchi("build", "--output", tmp_path / "out", check=False)
     assert done.returncode == 1
     assert "no input: give --input URL, or a list `inputs:` in the settings file" in done.stderr
+
+
+def test_files_without_a_document_are_named_with_their_cause(tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
+    (tmp_path / "good.jsonl").write_text(rows, encoding="utf-8")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "broken.jsonl").write_text('{"text": "a\\n{"text": "b\\n')
+    for number in range(7):
+        (tmp_path / f"pointer-{number}.jsonl").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    malmungchi("build", "--input", f"{tmp_path}/*.jsonl", "--output", tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    pointers, *others = [warning for warning in manifest["warnings"] if "gave no document" in warning]
+    assert pointers.startswith("7 files gave no document (read.wrong_content, a Git LFS pointer")
+    assert pointers.endswith("pointer-3.jsonl, pointer-4.jsonl and 2 more")
+    assert [warning.rpartition(" ")[2] for warning in others] == ["empty.jsonl", "broken.jsonl"]
+    assert manifest["counts"]["rejected"]["read.wrong_content"] == 7

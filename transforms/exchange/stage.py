@@ -72,7 +72,7 @@ def stage(
     chunk: Chunk, segments: Segments, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate
 ) -> dict[str, Any]:
     """Writes the chunk's segments: `rows`, `exact`, `bands` and `rejects`; returns what its record says, among
-    it its Counts."""
+    it its Counts, and the first cause for which a row could not be read."""
     rows = chunk.rows
     ids, places = string_buffers(rows["id"])
     key = strings.hashes(ids, places)
@@ -99,7 +99,13 @@ def stage(
         languages=count_values(rows["language"]),
         reject_partitions=frozenset(rejected),
     )
-    return {"last": chunk.last, "digest": chunk.digest, **counts.to_json()}
+    return {"last": chunk.last, "digest": chunk.digest, "cause": _first_cause(rejects), **counts.to_json()}
+
+
+def _first_cause(rejects: pa.RecordBatch) -> str:
+    """What the first row says that could not be read: our words, never a document's."""
+    at = pc.index(rejects["step"], "read").as_py()
+    return rejects["value"][at].as_py() or "" if at >= 0 else ""
 
 
 def _stage_bands(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -33,16 +33,17 @@ def units(files: list[InputFile]) -> list[int]:
 
 
 def tally(staging: str, first: int, end: int) -> dict[str, Any] | None:
-    """The chunks of the files from number `first` to `end`, the files' digests, and the sum of the chunks' Counts as
-    JSON; None if a chunk is missing."""
+    """The chunks of the files from number `first` to `end`, the files' digests, those that gave no document, and the
+    sum of the chunks' Counts as JSON; None if a chunk is missing."""
     chunks: list[tuple[str, int]] = []
     digests: list[str] = []
     parts: list[Counts] = []
+    barren: dict[str, list[int]] = defaultdict(list)
     for ordinal in range(first, end):
         cut_ = records.load(staging, records.cut_task(ordinal))
         if cut_ is None:
             return None
-        digest = cut_.counts["digest"]
+        digest, cause, before = cut_.counts["digest"], "", len(parts)
         for item in items_of(cut_):
             found = finished_chunks(staging, item)
             if found is None:
@@ -51,8 +52,33 @@ def tally(staging: str, first: int, end: int) -> dict[str, Any] | None:
                 parts.append(Counts.from_json(record.counts))
                 chunks.append((record.task, parts[-1].read))
                 digest = digest or record.counts["digest"]
+                cause = cause or record.counts["cause"]
         digests.append(digest)
-    return {"chunks": chunks, "digests": digests, **total(parts).to_json()}
+        if why := why_barren(total(parts[before:]), cause):
+            barren[why].append(ordinal)
+    shown = sorted([why, len(files), *files[:NAMED]] for why, files in barren.items())[:_CAUSES]
+    return {"chunks": chunks, "digests": digests, "barren": shown, **total(parts).to_json()}
+
+
+# Files without a document that are named for a cause, and causes of a tally, at most.
+NAMED = 5
+_CAUSES = 100
+
+
+def why_barren(counts: Counts, cause: str) -> str:
+    """Why a file gave no document, in words: the rule that took most rows, and the first cause for which one could not
+    be read. Empty if it gave one, or is one that a step has judged."""
+    if counts.kept:
+        return ""
+    rules: Counter[tuple[str, str]] = Counter()
+    for (step, rule, *_), count in counts.rejected.items():
+        rules[step, rule] += count
+    if not rules:
+        return "it is empty"
+    (step, rule), _ = min(rules.items(), key=lambda item: (-item[1], item[0]))
+    if step != "read" and counts.read == 1:
+        return ""
+    return f"{step}.{rule}" + (f", {cause}" if step == "read" and cause else "")
 
 
 def _tally(group: tuple[int, Iterable[str]], staging: str, starts: list[int]) -> Iterator[str]:

@@ -73,3 +73,9 @@ _KNOWN = {_plain(name) for names in GUESSES.values() for name in names.split()}
 def may_have_a_role(name: str) -> bool:
     """Whether a column of that name could be guessed to mean something."""
     return len(name) < 64 and _plain(name) in _KNOWN
+
+
+def role_of(name: str) -> str:
+    """The role that a column of that name is guessed to have, "" if none."""
+    plain = _plain(name)
+    return next((role for role, names in GUESSES.items() if plain in map(_plain, names.split())), "")

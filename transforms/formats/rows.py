@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import orjson
@@ -122,6 +122,21 @@ def _or(column: pa.Array, otherwise: pa.Array | pa.Scalar) -> pa.Array:
     return column if pc.all(there, min_count=0).as_py() else pc.if_else(there, column, otherwise)
 
 
+def _date_or(column: pa.Array, otherwise: str) -> pa.Array:
+    """The column with the date `otherwise`, if it is one, where it is null."""
+    return pc.fill_null(column, parse_dates(pa.array([otherwise]))[0][0]) if otherwise else column
+
+
+def _with_members(metadata: pa.Array, members: Mapping[str, str]) -> pa.Array:
+    """The metadata objects with some more members, which are the same for all."""
+    if not members:
+        return metadata
+    begin = orjson.dumps(members).decode()[:-1]
+    rest = pc.utf8_slice_codeunits(metadata, 1)
+    joined = pc.binary_join_element_wise(pa.scalar(begin), rest, ",")
+    return pc.if_else(metadata.is_valid(), joined, begin + "}")
+
+
 def _nfc(column: pa.Array) -> pa.Array:
     """Names in the form in which they are compared: what looks the same is the same."""
     if pc.all(pc.string_is_ascii(column), min_count=0).as_py():
@@ -167,11 +182,11 @@ def documents(rows: Fields, source: Source) -> tuple[pa.RecordBatch, pa.RecordBa
             _or(told(_nfc(rows.source)), pa.scalar(default_source(file))),
             _or(told(rows.url), pa.scalar(None, pa.string())),
             _or(told(rows.license), pa.scalar(told_value(file.license) or None, pa.string())),
-            rows.published_at,
-            rows.collected_at,
+            _date_or(rows.published_at, file.published_at),
+            _date_or(rows.collected_at, file.collected_at),
             pa.repeat(pa.scalar(file.name), n),
             numbers,
-            rows.metadata,
+            _with_members(rows.metadata, file.metadata),
         ],
         names=DOCUMENT.names,
     )

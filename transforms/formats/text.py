@@ -58,11 +58,12 @@ class _File:
 
 
 class Text(Base):
-    """A text file is one document, in UTF-8."""
+    """A text file is one document, in UTF-8; those below a folder are one source."""
 
     name: ClassVar[str] = "text"
     extensions: ClassVar[tuple[str, ...]] = (".txt",)
     media_type: ClassVar[str] = ""
+    single: ClassVar[bool] = True
 
     def columns(self, source: Source) -> list[str]:
         """There is nothing but the text."""
