@@ -10,11 +10,13 @@ from malmungchi.pipelines.runners.versions import versions
 from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.release import SCHEMA_VERSION, Manifest
+from malmungchi.transforms.exchange.counts import OTHERS, SOURCES
 
 
 def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.Published) -> Manifest:
     """The manifest of what has been published. Raises CountError unless input = kept + rejected, per source too."""
-    read, out = refined.counts, published.counts
+    read = refined.counts
+    out = published.counts.among(read.named)
     reasons: Counter[str] = Counter()
     by_source: dict[str, Counter[str]] = defaultdict(Counter)
     languages: Counter[str] = Counter(read.languages)
@@ -56,7 +58,12 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
     names = sorted(set(by_source) | set(out.sources))
     if total and not kept:
         warnings.append(f"no document was kept of {total:,} read: see rejects/ for the reasons")
-    if strangers := [name for name in plan.config.deduplicate.priority if name not in names]:
+    if OTHERS in names:
+        warnings.append(
+            f"documents name more than {SOURCES:,} sources: so many are counted one by one, the rest as {OTHERS!r}. If "
+            "these are no sources, set read.source, or the inputs' `source`"
+        )
+    elif strangers := [name for name in plan.config.deduplicate.priority if name not in names]:
         warnings.append(f"deduplicate.priority names sources that no document has: {', '.join(strangers)}")
     if out.clashes:
         warnings.append(

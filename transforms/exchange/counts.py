@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+import xxhash
+
+# Sources that are counted one by one, at most: a crawl may name millions. They are those whose names have the smallest
+# hashes. What is among them of the whole is among them of each part where it occurs, so sums are exact in any order.
+SOURCES = 4096
+
+# The source under which all others are counted in sum.
+OTHERS = "(other sources)"
+
+# Fields of Counts by source, which is the last of the names in a key, or the only one.
+_BY_SOURCE = ("rejected", "sources", "dropped")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +40,15 @@ class Counts:
     reject_partitions: frozenset[int] = frozenset()
     """Partitions to which rejects have come."""
 
+    @property
+    def named(self) -> set[str]:
+        """The sources that occur."""
+        return _named(vars(self))
+
+    def among(self, names: Collection[str]) -> Counts:
+        """The same, with sources that are not among the names counted in sum."""
+        return Counts(**{**vars(self), **{field: _among(getattr(self, field), names) for field in _BY_SOURCE}})
+
     def __add__(self, other: Counts) -> Counts:
         return total([self, other])
 
@@ -47,20 +69,52 @@ class Counts:
 
 
 def total(parts: Iterable[Counts]) -> Counts:
-    """The sum of counts, however many."""
+    """The sum of counts, however many, with at most `SOURCES` sources one by one."""
     sums: dict[str, Any] = {
         name: Counter() if isinstance(zero, Mapping) else set() if isinstance(zero, frozenset) else 0
         for name, zero in vars(Counts()).items()
     }
+    room = 4 * SOURCES
     for part in parts:
         for name, value in vars(part).items():
             if isinstance(value, int):
                 sums[name] += value
             else:
                 sums[name].update(value)  # a Counter's adds up
+        if sum(len(sums[name]) for name in _BY_SOURCE) > room:
+            _bound(sums)
+            room = 2 * sum(len(sums[name]) for name in _BY_SOURCE) + 4 * SOURCES
+    _bound(sums)
     for name, value in sums.items():
         sums[name] = frozenset(value) if isinstance(value, set) else value
     return Counts(**sums)
+
+
+def _source(key: Any) -> str:
+    return key[-1] if isinstance(key, tuple) else key
+
+
+def _named(fields: Mapping[str, Any]) -> set[str]:
+    return {_source(key) for field in _BY_SOURCE for key in fields[field]}
+
+
+def _among(counts: Mapping[Any, int], names: Collection[str]) -> Counter[Any]:
+    """Counts by keys of which the last name is a source, those not among the names in sum."""
+    found: Counter[Any] = Counter()
+    for key, count in counts.items():
+        if _source(key) not in names:
+            key = (*key[:-1], OTHERS) if isinstance(key, tuple) else OTHERS
+        found[key] += count
+    return found
+
+
+def _bound(sums: dict[str, Any]) -> None:
+    """Leaves at most `SOURCES` sources one by one."""
+    names = _named(sums) - {OTHERS}
+    if len(names) > SOURCES:
+        kept = set(heapq.nsmallest(SOURCES, names, key=lambda name: (xxhash.xxh3_64_intdigest(name.encode()), name)))
+        for field in _BY_SOURCE:
+            sums[field] = _among(sums[field], kept)
 
 
 def _plain(value: Any) -> Any:

@@ -92,7 +92,7 @@ def stage(
         into = strings.ranges(place, layout.reject_partitions)
         segments.scatter("rejects", rejects, into, compress=True)
         rejected = np.unique(into).tolist()
-    counts = Counts(
+    counts = Counts() + Counts(
         kept=rows.num_rows,
         rejected=_reasons(rejects),
         sources=count_values(rows["source"]),

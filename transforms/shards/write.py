@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -217,9 +216,8 @@ class WriteShard:
         metadata = {"malmungchi.schema_version": SCHEMA_VERSION, "malmungchi.config_digest": self.config_digest}
         level = self.config.compression_level
         data, pairs = f"data/train-{shard.name}.parquet", f"duplicates/pairs-{shard.name}.parquet"
-        kept = text_bytes = clashes = 0
-        sources: Counter[str] = Counter()
-        dropped: Counter[tuple[str, str]] = Counter()
+        text_bytes = gone = 0
+        counts = Counts()
         first = last = ""
         staged, schema = steps.staged(), steps.published()
         with contextlib.ExitStack() as stack:
@@ -234,7 +232,8 @@ class WriteShard:
                         _parquet(storage.join(self.output, pairs), LEDGER, level, metadata)
                     )
                     ledger_file[0].write_table(ledger)
-                    dropped.update(_reasons(ledger))
+                    counts += Counts(dropped=_reasons(ledger))
+                    gone += ledger.num_rows
                     del ledger
                 if not published.num_rows:
                     continue
@@ -242,18 +241,19 @@ class WriteShard:
                 report("publish", published.num_rows, int(size.sum()))
                 for piece in _pieces(published, size, self.config.row_group_bytes):
                     writer.write_table(piece, row_group_size=piece.num_rows)
-                kept += published.num_rows
-                clashes += _clashes(published["id"])
+                counts += Counts(
+                    kept=published.num_rows,
+                    clashes=_clashes(published["id"]),
+                    sources=count_values(published["source"]),
+                )
                 text_bytes += int(size.sum())
-                sources.update(count_values(published["source"]))
                 first = first or published["id"][0].as_py()
                 last = published["id"][-1].as_py()
                 del published, piece  # before the next partition is read
-        files = [File(data, kept, sink.bytes, sink.sha256.hexdigest(), text_bytes, first, last)]
+        files = [File(data, counts.kept, sink.bytes, sink.sha256.hexdigest(), text_bytes, first, last)]
         if ledger_file:
             sink = ledger_file[1]
-            files.append(File(pairs, dropped.total(), sink.bytes, sink.sha256.hexdigest()))
-        counts = Counts(kept=kept, sources=sources, dropped=dropped, clashes=clashes)
+            files.append(File(pairs, gone, sink.bytes, sink.sha256.hexdigest()))
         return {"files": [dataclasses.asdict(file) for file in files], **counts.to_json()}
 
 
