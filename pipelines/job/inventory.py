@@ -19,6 +19,7 @@ from malmungchi.transforms.exchange.counts import Counts, total
 from malmungchi.transforms.exchange.items import unfinished
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.exchange.tally import NAMED, units
+from malmungchi.transforms.formats.split import bundles
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.shards.write import Shard, rejects_task, shard_task
 
@@ -61,7 +62,8 @@ class Refined:
 def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
     """Raises IncompleteError when a file is not cut, or a work item not staged. It names some of what is missing, which
     takes a look at each file's records, if `name` is set."""
-    starts = units(plan.files)
+    together = bundles(plan.files, plan.chunk_bytes)
+    starts = units(together)
     tallies = [records.tally_task(unit) for unit in range(len(starts) - 1)]
     missing: list[str] = []
     inputs: list[Input] = []
@@ -73,7 +75,8 @@ def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
         if record is None:
             if not name:
                 raise _missing("refine", [tallies[unit]])
-            missing += _unfinished(staging, files, _NAMED - len(missing)) or [tallies[unit]]
+            firsts = [group[0] for group in together if starts[unit] <= group[0].ordinal < starts[unit + 1]]
+            missing += _unfinished(staging, firsts, _NAMED - len(missing)) or [tallies[unit]]
             if len(missing) >= _NAMED:
                 break
             continue

@@ -62,31 +62,34 @@ def read_item(
         return number % item.stripes == item.stripe and not done(number)
 
     split = Split(item.start, item.end, item.first_row, item.bytes)
-    with open_unchanged(item.file) as raw:
-        source = Source(item.file, raw, config)
-        filling, number = _Filling(), 0
-        for part in _parts(split, source, chunk_bytes):
-            if isinstance(part, Broken):
+    filling, number, digests = _Filling(), 0, []
+    for file in item.files:
+        with open_unchanged(file) as raw:
+            source = Source(file, raw, config)
+            for part in _parts(split, source, chunk_bytes):
+                if isinstance(part, Broken):
+                    if mine(number):
+                        filling.rejects.append(_break(source, part))
+                    continue
+                if not filling.has_room(part, chunk_bytes):
+                    if mine(number):
+                        check_unchanged(file)  # what is given out is soon staged, and stays when the job goes on
+                        yield filling.chunk(item, number, last=False)
+                    filling, number = _Filling(), number + 1
                 if mine(number):
-                    filling.rejects.append(_break(source, part))
-                continue
-            if not filling.has_room(part, chunk_bytes):
-                if mine(number):
-                    check_unchanged(item.file)  # what is given out is soon staged, and stays when the job goes on
-                    yield filling.chunk(item, number, last=False)
-                filling, number = _Filling(), number + 1
-            if mine(number):
-                good, bad = part.documents()
-                filling.rows.append(good)
-                filling.rejects.append(bad)
-            filling.size += part.size
-            filling.count += part.count
-        if mine(number):
-            digest = source.digest() if item.whole else ""
-            if not digest:
-                check_unchanged(item.file)
-            yield filling.chunk(item, number, True, digest)
-        check_unchanged(item.file)  # also by a stripe without a chunk
+                    good, bad = part.documents()
+                    filling.rows.append(good)
+                    filling.rejects.append(bad)
+                filling.size += part.size
+                filling.count += part.count
+            if item.whole and (mine(number) or item.more):
+                digests.append(source.digest())
+            else:
+                check_unchanged(file)  # also by a stripe without a chunk
+    if mine(number):
+        yield filling.chunk(item, number, True, "".join(digests))
+    if not item.more:
+        check_unchanged(item.file)
 
 
 def _parts(split: Split, source: Source, chunk_bytes: int) -> Iterator[base.Rows | Broken]:

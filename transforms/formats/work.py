@@ -11,7 +11,7 @@ from malmungchi.schemas.config import Config
 from malmungchi.schemas.work import Share, WorkItem
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.items import finished_chunks, items_of
-from malmungchi.transforms.formats.split import cut, stripes
+from malmungchi.transforms.formats.split import Cut, bundled, cut, stripes
 from malmungchi.transforms.io.private import Private
 
 
@@ -22,7 +22,8 @@ def _cut(
         file = share.file
         record = records.load(staging, records.cut_task(file.ordinal))
         if record is None:
-            made = cut(file, config, chunk_bytes, share.bytes)
+            alone = not share.more
+            made = cut(file, config, chunk_bytes, share.bytes) if alone else Cut([bundled([file, *share.more])], "")
             counts = {"items": [dataclasses.asdict(item) for item in made.items], "digest": made.digest}
             record = records.finish(staging, records.cut_task(file.ordinal), [], counts)
         for number, item in enumerate(items_of(record)):
