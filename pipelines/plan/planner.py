@@ -64,7 +64,7 @@ def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[s
     with said(found.uri), storage.open_input(found.uri, _AHEAD) as raw:
         head = raw.read(HEAD)
         format = format_of(found.name, head, given.format)
-        codec = codec_of(found.name, head) if format.streams else "none"
+        codec = codec_of(found.name, head[:16]) if format.streams else "none"
         file = InputFile(
             ordinal,
             found.name,
@@ -121,8 +121,9 @@ def look_into(found: Sequence[Found], config: Config) -> Plan:
     remote = any("://" in each.uri for each in found)
     files, names = list[InputFile](), list[list[str]]()
     base.formats()  # loaded once, before threads ask
-    with ThreadPoolExecutor(REQUESTS if remote else 1) as pool:  # each mostly waits
-        for file, some in pool.map(_look, range(len(found)), found, itertools.repeat(config)):
+    with ThreadPoolExecutor(REQUESTS) as pool:  # each mostly waits, if it is elsewhere
+        looks = (pool.map if remote else map)(_look, range(len(found)), found, itertools.repeat(config))
+        for file, some in looks:
             files.append(file)
             names.append(some)
     _check_named(files, names, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ class ColumnsError(MalmungchiError):
     """No column for the text; says which file, what it has, and what to set."""
 
 
+@functools.lru_cache(1 << 14)  # of many files the columns are mostly the same
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFC", name).casefold())
 

@@ -87,6 +87,8 @@ _HTML_PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*(<!doctype\s+html|<html[\s>]|<head
 _XML_FILE = re.compile(rb"\s*<\?xml\s")
 _PICKLE = re.compile(rb"\x80[\x02-\x05](\x95|c|\}|\])")
 
+_FIRST = tuple(magic for magic, _ in _MAGIC)
+
 # Formats whose files are looked at: all of rows of text, and those of files that are a document each, where a page is
 # the document. Others say by themselves what is no file of theirs.
 _DOCUMENTS = ("text", "html")
@@ -99,7 +101,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 def recognise(head: bytes) -> Content | None:
     """What begins with these bytes (`HEAD` of them, if there are so many); None if that may be text or rows."""
-    for magic, content in _MAGIC:
+    for magic, content in _MAGIC if head.startswith(_FIRST) else ():
         if head.startswith(magic) and (_is_telling(magic) or _CONTROL.search(head)):
             return content
     if head[257:262] == b"ustar":

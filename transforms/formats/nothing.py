@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 
 import pyarrow as pa
@@ -70,6 +71,7 @@ def told(column: pa.Array) -> pa.Array:
     return pc.if_else(nothing, None, column) if pc.any(nothing, min_count=0).as_py() else column
 
 
+@functools.cache
 def told_value(text: str) -> str:
     """The text, empty if it says nothing."""
     return told(pa.array([text], pa.string()))[0].as_py() or ""

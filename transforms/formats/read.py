@@ -13,7 +13,7 @@ from malmungchi.schemas.config import Config
 from malmungchi.schemas.document import DOCUMENT, REJECT, concat
 from malmungchi.schemas.work import WorkItem
 from malmungchi.transforms.exchange import records
-from malmungchi.transforms.formats import base
+from malmungchi.transforms.formats import base, text
 from malmungchi.transforms.formats.base import Broken, Split
 from malmungchi.transforms.formats.rows import reject
 from malmungchi.transforms.formats.source import Source, check_unchanged, open_unchanged
@@ -32,14 +32,31 @@ class _Filling:
     rejects: list[pa.RecordBatch] = dataclasses.field(default_factory=list)
     size: int = 0
     count: int = 0
+    waiting: list[text.File] = dataclasses.field(default_factory=list)
 
     def has_room(self, rows: base.Rows, chunk_bytes: int) -> bool:
         """Whether some more rows go in."""
         fits = self.size + rows.size <= chunk_bytes and self.count + rows.count <= MAX_ROWS
         return fits or not (self.size or self.count)
 
+    def add(self, rows: base.Rows) -> None:
+        """Adds rows. Files that are a row each wait for others, with which they are made to documents."""
+        if self.waiting and not (isinstance(rows, text.File) and text.are_alike(self.waiting[0], rows)):
+            self._make(*text.documents_of(self.waiting))
+            self.waiting = []
+        if isinstance(rows, text.File):
+            self.waiting.append(rows)
+        else:
+            self._make(*rows.documents())
+
+    def _make(self, good: pa.RecordBatch, bad: pa.RecordBatch) -> None:
+        self.rows.append(good)
+        self.rejects.append(bad)
+
     def chunk(self, item: WorkItem, number: int, last: bool, digest: str = "") -> Chunk:
         """What has been added."""
+        if self.waiting:
+            self._make(*text.documents_of(self.waiting))
         rows, rejects = concat(self.rows, DOCUMENT), concat(self.rejects, REJECT)
         return Chunk(item.id, number, last, rows, rejects, digest, self.size)
 
@@ -77,9 +94,7 @@ def read_item(
                         yield filling.chunk(item, number, last=False)
                     filling, number = _Filling(), number + 1
                 if mine(number):
-                    good, bad = part.documents()
-                    filling.rows.append(good)
-                    filling.rejects.append(bad)
+                    filling.add(part)
                 filling.size += part.size
                 filling.count += part.count
             if item.whole and (mine(number) or item.more):

@@ -53,13 +53,14 @@ def bundles(files: Sequence[InputFile], chunk_bytes: int) -> list[list[InputFile
     if len(files) < _MANY:
         return [[file] for file in files]
     found: list[list[InputFile]] = []
-    room = 0
+    room = -1
     for file in files:
         size = expected_bytes(file)
         most = _TOGETHER_ELSEWHERE if "://" in file.uri else _TOGETHER
-        if size > room or len(found[-1]) >= most:
+        is_small = size <= chunk_bytes // 8
+        if not is_small or size > room or len(found[-1]) >= most:
             found.append([])
-            room = chunk_bytes if size <= chunk_bytes // 8 else 0
+            room = chunk_bytes if is_small else -1
         found[-1].append(file)
         room -= size
     return found
