@@ -83,12 +83,14 @@ class WorkItem:
 @dataclasses.dataclass(frozen=True)
 class Share:
     """How the reading of a file is dealt out: if it is larger than `bytes`, to several tasks, which are at most `most`
-    where each must read it from its start. Small files are dealt out together: `more` are those behind `file`."""
+    where each must read it from its start. Small files are dealt out together: `more` are those behind `file`, or it
+    says that they are `listed` in the staging area."""
 
     file: InputFile
     bytes: int
     most: int
     more: list[InputFile] = dataclasses.field(default_factory=list)
+    listed: bool = False
 
 
 class Slice(NamedTuple):

@@ -256,10 +256,11 @@ def discover(inputs: Sequence[Input], say: Callable[[str], None] = lambda note: 
     without a match and for what is not a file.
     """
     by_place: dict[str, Found] = {}
+    folders: dict[str, str] = {}
     for number, each in enumerate(inputs):
         for pattern in each.files:
             for found in _expand(pattern, say):
-                place = os.path.realpath(found.uri) if "://" not in found.uri else found.uri
+                place = _real(found.uri, folders) if "://" not in found.uri else found.uri
                 if place not in by_place or found.name < by_place[place].name:
                     by_place[place] = found._replace(input=number)
     named = sorted(_told_apart(list(by_place.values()), inputs), key=lambda found: found.name)
@@ -270,6 +271,16 @@ def discover(inputs: Sequence[Input], say: Callable[[str], None] = lambda note: 
                 "their inputs names (a list `inputs:` in the settings file, each with a name)"
             )
     return named
+
+
+def _real(path: str, folders: dict[str, str]) -> str:
+    """`os.path.realpath`, with the folders that are known already: many files are in each."""
+    if os.path.islink(path):
+        return os.path.realpath(path)
+    folder, name = os.path.split(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return os.path.join(folders[folder], name)
 
 
 def _told_apart(found: list[Found], inputs: Sequence[Input]) -> Iterator[Found]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import os
 import posixpath
 import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from malmungchi.pipelines.plan.discover import Found, discover, said
-from malmungchi.pipelines.process.memory import give_back
-from malmungchi.schemas.config import Config
+from malmungchi.pipelines.process.memory import give_back, loading
+from malmungchi.schemas.config import Config, Read
 from malmungchi.schemas.exchange import layout
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.settings import did_you_mean
@@ -22,7 +24,7 @@ from malmungchi.transforms.formats import base
 from malmungchi.transforms.formats.base import InputError
 from malmungchi.transforms.formats.columns import ColumnsError, guess_columns, in_file
 from malmungchi.transforms.formats.contents import COMPRESSED_HEAD, HEAD, recognise
-from malmungchi.transforms.formats.folders import FOLDER_ROLES, by_role, partitions
+from malmungchi.transforms.formats.folders import by_role, partitions
 from malmungchi.transforms.formats.rows import uncompressed
 from malmungchi.transforms.formats.source import Source, version_of
 from malmungchi.transforms.formats.split import expected_bytes
@@ -82,25 +84,35 @@ def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[s
             raise InputError(f"{found.name}: {cause}")
         source = Source(file, raw, config)
         names = [] if source.stranger else format.columns(source)
-        columns = guess_columns(names, source.read, found.name)
+        columns = _columns(tuple(names), source.read, found.name)
     roles, metadata = by_role(partitions(f"{found.root}/{found.name}"), names)
     if format.single and not given.source:
         roles.setdefault("source", _collection(found))
-    own = {role: roles.get(role, getattr(file, role)) for role in FOLDER_ROLES}
-    return dataclasses.replace(
-        file,
-        columns=columns,
-        metadata=metadata,
-        source=own["source"],
-        license=own["license"],
-        published_at=own["published_at"],
-        collected_at=own["collected_at"],
-    ), names
+    changes: dict[str, Any] = {**roles, **({"metadata": metadata} if metadata else {})}
+    return dataclasses.replace(file, columns=columns, **changes), names
+
+
+@functools.lru_cache(1024)
+def _guessed(names: tuple[str, ...], read: Read) -> Columns:
+    return guess_columns(names, read, "")
+
+
+def _columns(names: tuple[str, ...], read: Read, file: str) -> Columns:
+    """What `guess_columns` says, which of many files is mostly the same."""
+    try:
+        return _guessed(names, read)
+    except ColumnsError:
+        return guess_columns(names, read, file)
 
 
 def _collection(found: Found) -> str:
     """The name of the folder below which a file was looked for; "" if it has none."""
-    folder = found.root if "://" in found.uri else os.path.abspath(found.root)
+    return _folder_name(found.root, "://" in found.uri)
+
+
+@functools.lru_cache(1024)
+def _folder_name(root: str, elsewhere: bool) -> str:
+    folder = root if elsewhere else os.path.abspath(root)
     return unicodedata.normalize("NFC", posixpath.basename(folder.rstrip("/")))
 
 
@@ -121,7 +133,7 @@ def look_into(found: Sequence[Found], config: Config) -> Plan:
     remote = any("://" in each.uri for each in found)
     files, names = list[InputFile](), list[list[str]]()
     base.formats()  # loaded once, before threads ask
-    with ThreadPoolExecutor(REQUESTS) as pool:  # each mostly waits, if it is elsewhere
+    with loading(), ThreadPoolExecutor(REQUESTS) as pool:  # each mostly waits, if it is elsewhere
         looks = (pool.map if remote else map)(_look, range(len(found)), found, itertools.repeat(config))
         for file, some in looks:
             files.append(file)

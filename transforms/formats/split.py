@@ -44,7 +44,7 @@ def cut(file: InputFile, config: Config, chunk_bytes: int, whole_bytes: int = 0)
 # From so many files on, small ones are read together, so many at most: of one that is read alone its task costs
 # milliseconds, and few files are as many tasks as there are workers. Stores answer one request after the other.
 _MANY = 256
-_TOGETHER = 1024
+_TOGETHER = 4096
 _TOGETHER_ELSEWHERE = 256
 
 
