@@ -263,7 +263,8 @@ def discover(inputs: Sequence[Input], say: Callable[[str], None] = lambda note: 
                 place = _real(found.uri, folders) if "://" not in found.uri else found.uri
                 if place not in by_place or found.name < by_place[place].name:
                     by_place[place] = found._replace(input=number)
-    named = sorted(_told_apart(list(by_place.values()), inputs), key=lambda found: found.name)
+    apart = _told_apart(_by_form(list(by_place.values())), inputs)
+    named = sorted(apart, key=lambda found: found.name)
     for first, second in itertools.pairwise(named):
         if first.name == second.name:
             raise InputError(
@@ -281,6 +282,17 @@ def _real(path: str, folders: dict[str, str]) -> str:
     if folder not in folders:
         folders[folder] = os.path.realpath(folder)
     return os.path.join(folders[folder], name)
+
+
+def _by_form(found: list[Found]) -> list[Found]:
+    """The files; two in a folder whose names differ in their normal form alone have them as they are written."""
+    count = Counter((each.input, each.root, each.name) for each in found)
+    named: list[Found] = []
+    for each in found:
+        written = "/".join(each.uri.split("/")[-each.name.count("/") - 1 :])
+        twin = count[each.input, each.root, each.name] > 1 and _nfc(written) == each.name
+        named.append(each._replace(name=written) if twin else each)
+    return named
 
 
 def _told_apart(found: list[Found], inputs: Sequence[Input]) -> Iterator[Found]:

@@ -136,6 +136,8 @@ def stranger(head: bytes, codec: str, format: str) -> Content | None:
     found = recognise(head[:HEAD])
     if found is None:
         return None if format != "parquet" or not head else _no_parquet(head)
+    if found is _ZEROS and codec != "none":
+        return None  # no download left them: if they are many, they are a bomb
     if found.format == format or (found in (_HTML, _XML) and format in _DOCUMENTS):
         return None
     return _WHOLE if found is _TWICE and codec == "none" else found

@@ -83,8 +83,8 @@ def read(path: Path, config: Config) -> tuple[list[str], list[tuple[int, str, st
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.parquet", "a.txt", "a.jsonl.gz", "a.jsonl.zst"])
 @pytest.mark.parametrize("content", CONTENTS)
 def test_a_file_of_another_kind_is_one_reject_that_says_what_it_is(content: str, name: str, tmp_path: Path) -> None:
-    if (content, name) == ("HTML", "a.txt"):
-        return  # a page is a document
+    if (content, name) in (("HTML", "a.txt"), ("zero bytes", "a.jsonl.gz"), ("zero bytes", "a.jsonl.zst")):
+        return  # a page is a document, and zeros that someone compressed are no unfinished download
     packed = {".gz": gzip.compress, ".zst": zstandard.compress}.get(Path(name).suffix, bytes)(CONTENTS[content])
     (tmp_path / name).write_bytes(packed)
     texts, [(row, rule, value)] = read(tmp_path / name, Config())
