@@ -48,7 +48,7 @@ from malmungchi.transforms.dedup.components import EDGES
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.exchange.tally import units
-from malmungchi.transforms.formats.split import cut, stripes
+from malmungchi.transforms.formats.split import bundles, cut, stripes
 from malmungchi.transforms.shards.pack import pack
 
 SIZES_GB = (10.0, 1_000.0, 10_000.0, 100_000.0)
@@ -243,7 +243,12 @@ class _Simulation:
                 self._reads(made, channel, self.segments[channel], stored, self.writers[channel])
                 made.seconds += sum(self.entries[writer] for writer in writers(channel)) * costs.entry
         self.steps["publish"].written = costs.kept * mb / 3
-        tallies = self.step("tallies", len(units(plan.files)) - 1 + math.ceil(how.partitions / how.fan_out), 0.0, 0.0)
+        tallies = self.step(
+            "tallies",
+            len(units(bundles(plan.files, plan.chunk_bytes))) - 1 + math.ceil(how.partitions / how.fan_out),
+            0.0,
+            0.0,
+        )
         tallies.reads = items + 2 * (self.writers["rows"] + self.writers["verdicts"])
         brought = writers(*PUBLISH.needs)
         tallies.seconds += (self.entries["refine"] + 2 * sum(self.entries[name] for name in brought)) * costs.entry

@@ -12,6 +12,7 @@ from malmungchi.transforms.dedup.fingerprint import ComputeFingerprints
 from malmungchi.transforms.exchange.stage import StageChunks
 from malmungchi.transforms.exchange.tally import TallyChunks
 from malmungchi.transforms.formats.read import ReadDocuments
+from malmungchi.transforms.formats.split import bundles
 from malmungchi.transforms.formats.work import PlanWork
 from malmungchi.transforms.text.steps import RunSteps
 
@@ -26,5 +27,5 @@ def refine(root: beam.Pipeline, plan: Plan, staging: str, shares: list[Share]) -
         | "RunSteps" >> RunSteps(config)
         | "ComputeFingerprints" >> ComputeFingerprints(config.fingerprint)
         | "StageChunks" >> StageChunks(staging, plan.layout, config.fingerprint, config.deduplicate)
-        | "TallyChunks" >> TallyChunks(plan.files, staging)
+        | "TallyChunks" >> TallyChunks(bundles(plan.files, plan.chunk_bytes), staging)
     )

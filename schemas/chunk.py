@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import struct
 from collections.abc import Sequence
 
@@ -19,7 +20,8 @@ class Chunk:
 
     A chunk never mixes work items and steps keep no state between chunks, so the same input gives the same chunks
     on every runner. `last` marks the final chunk of its work item; there `digest` is the hex sha256 of the input file,
-    if the item is a whole file. `input_bytes` is the decompressed input that the chunk was read from.
+    if the item is a whole file, or those of its files one behind the other. `input_bytes` is the decompressed input
+    that the chunk was read from.
     """
 
     item: str
@@ -79,25 +81,29 @@ def _batch(data: bytes) -> pa.RecordBatch:
 class ChunkCoder(beam.coders.Coder):
     """Arrow IPC. Beam's default pickles batches, and a ten-row slice drags its whole parent buffer along."""
 
-    _HEAD = struct.Struct("<HIB64sQQ")
+    _HEAD = struct.Struct("<HIBIQQ")
 
     def encode(self, value: Chunk) -> bytes:
-        item, rows, rejects = value.item.encode(), _ipc(value.rows), _ipc(value.rejects)
-        head = self._HEAD.pack(
-            len(item), value.sequence, value.last, value.digest.encode(), value.input_bytes, len(rows)
+        item, digest, rows, rejects = (
+            value.item.encode(),
+            value.digest.encode(),
+            _ipc(value.rows),
+            _ipc(value.rejects),
         )
-        return head + item + rows + rejects
+        head = self._HEAD.pack(len(item), value.sequence, value.last, len(digest), value.input_bytes, len(rows))
+        return head + item + digest + rows + rejects
 
     def decode(self, encoded: bytes) -> Chunk:
-        size, sequence, last, digest, input_bytes, rows = self._HEAD.unpack_from(encoded)
-        start = self._HEAD.size
+        item, sequence, last, digest, input_bytes, rows = self._HEAD.unpack_from(encoded)
+        edges = list(itertools.accumulate((item, digest, rows), initial=self._HEAD.size))
+        parts = [encoded[start:end] for start, end in itertools.pairwise(edges)]
         return Chunk(
-            encoded[start : start + size].decode(),
+            parts[0].decode(),
             sequence,
             bool(last),
-            _batch(encoded[start + size : start + size + rows]),
-            _batch(encoded[start + size + rows :]),
-            digest.rstrip(b"\0").decode(),
+            _batch(parts[2]),
+            _batch(encoded[edges[-1] :]),
+            parts[1].decode(),
             input_bytes,
         )
 

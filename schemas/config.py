@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import re
 import typing
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -158,6 +159,8 @@ class Deduplicate(Section, name="deduplicate"):
                     f"deduplicate.prefer: {key!r} is not one of {', '.join(ORDER_KEYS)}{hint}",
                     "deduplicate.prefer",
                 )
+        # Sources are compared in NFC; a settings file may be written in another form.
+        object.__setattr__(self, "priority", [unicodedata.normalize("NFC", name) for name in self.priority])
         if self.priority and "priority" not in self.prefer:
             raise ConfigError(
                 f"deduplicate.priority = {self.priority!r}: no effect unless deduplicate.prefer includes 'priority'",

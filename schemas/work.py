@@ -31,7 +31,8 @@ class InputFile:
 
     `ordinal` numbers the files in the order of `name`, which is the path below the input's root. `version` changes
     when the file's content may have (entity tag, or size and time of change). `input` is the number of the input in the
-    configuration that it belongs to; `source` and `license` are those of documents that name none, as that input says.
+    configuration that it belongs to; `source`, `license` and the dates are those of documents that name none, as its
+    folders or that input say, and `metadata` is what the folders say besides.
     """
 
     ordinal: int
@@ -45,6 +46,9 @@ class InputFile:
     input: int = -1
     source: str = ""
     license: str = ""
+    published_at: str = ""
+    collected_at: str = ""
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +59,8 @@ class WorkItem:
     the input's rows (lines) before it. `bytes` are decompressed ones, estimated where nothing tells
     them. `whole` says that the item is the whole file, so that its reader also computes the file's digest. A file
     that only one after the other can read is an item of several `stripes`: each reads through all of it, and makes
-    documents of every chunk in turn, from number `stripe` on.
+    documents of every chunk in turn, from number `stripe` on. Many small files are one item: `more` are those behind
+    `file`, each of them whole.
     """
 
     id: str
@@ -67,16 +72,25 @@ class WorkItem:
     whole: bool
     stripe: int = 0
     stripes: int = 1
+    more: list[InputFile] = dataclasses.field(default_factory=list)
+
+    @property
+    def files(self) -> list[InputFile]:
+        """All its files, in order."""
+        return [self.file, *self.more]
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
     """How the reading of a file is dealt out: if it is larger than `bytes`, to several tasks, which are at most `most`
-    where each must read it from its start."""
+    where each must read it from its start. Small files are dealt out together: `more` are those behind `file`, or it
+    says that they are `listed` in the staging area."""
 
     file: InputFile
     bytes: int
     most: int
+    more: list[InputFile] = dataclasses.field(default_factory=list)
+    listed: bool = False
 
 
 class Slice(NamedTuple):
@@ -123,7 +137,11 @@ def input_file(data: dict[str, Any]) -> InputFile:
 
 def work_item(data: dict[str, Any]) -> WorkItem:
     """The WorkItem that `dataclasses.asdict` made `data` from."""
-    return WorkItem(**{**data, "file": input_file(data["file"])})
+    return WorkItem(**{**data, **_files(data)})
+
+
+def _files(data: dict[str, Any]) -> dict[str, Any]:
+    return {"file": input_file(data["file"]), "more": [input_file(each) for each in data["more"]]}
 
 
 class ShareCoder(_JsonCoder):
@@ -133,7 +151,7 @@ class ShareCoder(_JsonCoder):
 
     def decode(self, encoded: bytes) -> Share:
         data = orjson.loads(encoded)
-        return Share(**{**data, "file": input_file(data["file"])})
+        return Share(**{**data, **_files(data)})
 
 
 class WorkItemCoder(_JsonCoder):

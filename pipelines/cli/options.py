@@ -372,7 +372,10 @@ def beam_arguments(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> l
     if rest:
         word = rest[0].partition("=")[0]
         if not word.startswith("-"):
-            raise ConfigError(f"{word!r} does not belong to any option; give input files with --input")
+            raise ConfigError(
+                f"{word!r} does not belong to any option; give input files with --input, and quote patterns, so that "
+                "the shell does not make many words of one: --input 'folder/*.jsonl'"
+            )
         near = difflib.get_close_matches(word.replace("_", "-"), ours, n=1, cutoff=0.8)
         near = near or difflib.get_close_matches(word, ours + beams, n=1, cutoff=0.7)
         hint = f"; did you mean {near[0]!r}?" if near else ""

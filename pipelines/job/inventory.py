@@ -18,7 +18,8 @@ from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.counts import Counts, total
 from malmungchi.transforms.exchange.items import unfinished
 from malmungchi.transforms.exchange.segments import REQUESTS
-from malmungchi.transforms.exchange.tally import units
+from malmungchi.transforms.exchange.tally import NAMED, units
+from malmungchi.transforms.formats.split import bundles
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.shards.pack import Shard
 from malmungchi.transforms.shards.write import rejects_task, shard_task
@@ -48,31 +49,35 @@ def _load(staging: str, names: list[str]) -> Iterator[records.Record | None]:
 
 @dataclasses.dataclass(frozen=True)
 class Refined:
-    """What refine left: the tallies of its chunks, their number, the rows that were read, the inputs, and the sum of
-    all counts."""
+    """What refine left: the tallies of its chunks, their number, the rows that were read, the inputs, the sum of all
+    counts, and by cause the number of files that gave no document, and the names of the first of them."""
 
     tallies: list[str]
     chunks: int
     rows: int
     inputs: list[Input]
     counts: Counts
+    barren: dict[str, tuple[int, list[str]]]
 
 
 def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
     """Raises IncompleteError when a file is not cut, or a work item not staged. It names some of what is missing, which
     takes a look at each file's records, if `name` is set."""
-    starts = units(plan.files)
+    together = bundles(plan.files, plan.chunk_bytes)
+    starts = units(together)
     tallies = [records.tally_task(unit) for unit in range(len(starts) - 1)]
     missing: list[str] = []
     inputs: list[Input] = []
     chunks = rows = 0
     parts: list[Counts] = []
+    barren: dict[str, tuple[int, list[str]]] = {}
     for unit, record in enumerate(_load(staging, tallies)):
         files = plan.files[starts[unit] : starts[unit + 1]]
         if record is None:
             if not name:
                 raise _missing("refine", [tallies[unit]])
-            missing += _unfinished(staging, files, _NAMED - len(missing)) or [tallies[unit]]
+            firsts = [group[0] for group in together if starts[unit] <= group[0].ordinal < starts[unit + 1]]
+            missing += _unfinished(staging, firsts, _NAMED - len(missing)) or [tallies[unit]]
             if len(missing) >= _NAMED:
                 break
             continue
@@ -81,9 +86,12 @@ def refined(plan: Plan, staging: str, name: bool = True) -> Refined:
         chunks += len(counts["chunks"])
         rows += sum(count for _, count in counts["chunks"])
         parts.append(Counts.from_json(counts))
+        for why, number, *some in counts["barren"]:
+            before, names = barren.get(why, (0, []))
+            barren[why] = before + number, [*names, *(plan.files[at].name for at in some)][:NAMED]
     if missing:
         raise _missing("refine", missing)
-    return Refined(tallies, chunks, rows, inputs, total(parts))
+    return Refined(tallies, chunks, rows, inputs, total(parts), barren)
 
 
 def _unfinished(staging: str, files: list[InputFile], count: int) -> list[str]:

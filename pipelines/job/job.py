@@ -30,6 +30,7 @@ from malmungchi.schemas.work import Share
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import DamagedError
 from malmungchi.transforms.exchange.tally import chunks_of
+from malmungchi.transforms.formats.work import listed
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.shards.pack import pack
 
@@ -112,7 +113,7 @@ class Job:
             "refine",
             self.plan.input_bytes,
             lambda over: inventory.refined(self.plan, self.work, name=over),
-            lambda root: refine(root, self.plan, self.work, self.shares),
+            lambda root: refine(root, self.plan, self.work, list(listed(self.shares, self.work))),
         )
 
     def deduplicate(self, refined: inventory.Refined) -> inventory.Deduplicated:

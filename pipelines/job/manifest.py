@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 
 from malmungchi.pipelines.job import inventory
 from malmungchi.pipelines.plan import recall
@@ -12,11 +13,13 @@ from malmungchi.pipelines.runners.versions import versions
 from malmungchi.schemas.errors import CountError
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.release import SCHEMA_VERSION, Manifest
+from malmungchi.transforms.exchange.counts import MOST, OTHERS
 
 
 def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.Published) -> Manifest:
     """The manifest of what has been published. Raises CountError unless input = kept + rejected, per source too."""
-    read, out = refined.counts, published.counts
+    read = refined.counts
+    out = published.counts.among(read.named)
     reasons: Counter[str] = Counter()
     by_source: dict[str, Counter[str]] = defaultdict(Counter)
     languages: Counter[str] = Counter(read.languages)
@@ -54,10 +57,16 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         f"{count} unreadable section(s) in the inputs ({rule}): everything readable was kept, see rejects/"
         for rule, count in sorted(broken.items())
     ]
+    warnings += _barren(refined.barren)
     names = sorted(set(by_source) | set(out.sources))
     if total and not kept:
         warnings.append(f"no document was kept of {total:,} read: see rejects/ for the reasons")
-    if strangers := [name for name in plan.config.deduplicate.priority if name not in names]:
+    if OTHERS in names:
+        warnings.append(
+            f"documents name more than {MOST:,} sources: so many are counted one by one, the rest as {OTHERS!r}. If "
+            "these are no sources, set read.source, or the inputs' `source`"
+        )
+    elif strangers := [name for name in plan.config.deduplicate.priority if name not in names]:
         warnings.append(f"deduplicate.priority names sources that no document has: {', '.join(strangers)}")
     if lost := recall.warning(plan.config):
         warnings.append(lost)
@@ -93,3 +102,17 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         },
         near_duplicates=recall.found(plan.config),
     )
+
+
+# Causes that are named of files without a document.
+_CAUSES = 20
+
+
+def _barren(found: Mapping[str, tuple[int, list[str]]]) -> Iterator[str]:
+    """Warnings of files that gave no document, by cause, the commonest first."""
+    order = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
+    for why, (count, names) in order[:_CAUSES]:
+        more = f" and {count - len(names):,} more" if count > len(names) else ""
+        yield f"{count:,} file{'' if count == 1 else 's'} gave no document ({why}): {', '.join(names)}{more}"
+    if rest := sum(count for _, (count, _) in order[_CAUSES:]):
+        yield f"{rest:,} more files gave no document: see rejects/ for the causes"

@@ -256,19 +256,42 @@ def discover(inputs: Sequence[Input], say: Callable[[str], None] = lambda note: 
     without a match and for what is not a file.
     """
     by_place: dict[str, Found] = {}
+    folders: dict[str, str] = {}
     for number, each in enumerate(inputs):
         for pattern in each.files:
             for found in _expand(pattern, say):
-                place = os.path.realpath(found.uri) if "://" not in found.uri else found.uri
+                place = _real(found.uri, folders) if "://" not in found.uri else found.uri
                 if place not in by_place or found.name < by_place[place].name:
                     by_place[place] = found._replace(input=number)
-    named = sorted(_told_apart(list(by_place.values()), inputs), key=lambda found: found.name)
+    apart = _told_apart(_by_form(list(by_place.values())), inputs)
+    named = sorted(apart, key=lambda found: found.name)
     for first, second in itertools.pairwise(named):
         if first.name == second.name:
             raise InputError(
                 f"{storage.shown(first.uri)} and {storage.shown(second.uri)} would both be called {first.name!r}: give "
                 "their inputs names (a list `inputs:` in the settings file, each with a name)"
             )
+    return named
+
+
+def _real(path: str, folders: dict[str, str]) -> str:
+    """`os.path.realpath`, with the folders that are known already: many files are in each."""
+    if os.path.islink(path):
+        return os.path.realpath(path)
+    folder, name = os.path.split(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return os.path.join(folders[folder], name)
+
+
+def _by_form(found: list[Found]) -> list[Found]:
+    """The files; two in a folder whose names differ in their normal form alone have them as they are written."""
+    count = Counter((each.input, each.root, each.name) for each in found)
+    named: list[Found] = []
+    for each in found:
+        written = "/".join(each.uri.split("/")[-each.name.count("/") - 1 :])
+        twin = count[each.input, each.root, each.name] > 1 and _nfc(written) == each.name
+        named.append(each._replace(name=written) if twin else each)
     return named
 
 

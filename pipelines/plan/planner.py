@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import os
 import posixpath
+import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from malmungchi.pipelines.plan.discover import Found, discover, said
-from malmungchi.pipelines.process.memory import give_back
-from malmungchi.schemas.config import Config
+from malmungchi.pipelines.process.memory import give_back, loading
+from malmungchi.schemas.config import Config, Read
 from malmungchi.schemas.exchange import layout
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.settings import did_you_mean
@@ -18,21 +22,25 @@ from malmungchi.schemas.work import ROLES, Columns, InputFile
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.formats import base
 from malmungchi.transforms.formats.base import InputError
-from malmungchi.transforms.formats.columns import ColumnsError, guess_columns
+from malmungchi.transforms.formats.columns import ColumnsError, guess_columns, in_file
+from malmungchi.transforms.formats.contents import COMPRESSED_HEAD, HEAD, recognise
+from malmungchi.transforms.formats.folders import by_role, partitions
 from malmungchi.transforms.formats.rows import uncompressed
 from malmungchi.transforms.formats.source import Source, version_of
 from malmungchi.transforms.formats.split import expected_bytes
 from malmungchi.transforms.io import storage
-from malmungchi.transforms.io.decompress import codec_of
+from malmungchi.transforms.io.decompress import codec_of, refused
 
 # Bytes that are read of a file in a store, to look into it: there may be many files.
 _AHEAD = 256 << 10
 
 
 def format_of(name: str, head: bytes, asked: str = "") -> base.Format:
-    """The format of a file: what its input says, else by its name without the extension of a compression, and its first
-    bytes. Raises InputError."""
+    """The format of a file: what its input says, else what its first bytes say beyond doubt, else by its name without
+    the extension of a compression, and its first bytes. Raises InputError."""
     stem = uncompressed(name)
+    content = recognise(head)
+    asked = asked or (content.format if content else "")
     found = base.get(asked) if asked else next((each for each in base.formats() if each.recognises(stem, head)), None)
     if found is None:
         known = ", ".join(sorted(extension for each in base.formats() for extension in each.extensions))
@@ -56,9 +64,9 @@ def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[s
         shown = storage.shown(found.uri)
         raise InputError(f"{shown}: the server does not say how large this file is; download it first")
     with said(found.uri), storage.open_input(found.uri, _AHEAD) as raw:
-        head = raw.read(16)
+        head = raw.read(HEAD)
         format = format_of(found.name, head, given.format)
-        codec = codec_of(found.name, head) if format.streams else "none"
+        codec = codec_of(found.name, head[:16]) if format.streams else "none"
         file = InputFile(
             ordinal,
             found.name,
@@ -72,10 +80,40 @@ def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[s
             given.source,
             given.license,
         )
+        if codec == "zstd" and (cause := refused(head + raw.read(COMPRESSED_HEAD), file.size)):
+            raise InputError(f"{found.name}: {cause}")
         source = Source(file, raw, config)
-        names = format.columns(source)
-        columns = guess_columns(names, source.read, found.name)
-    return dataclasses.replace(file, columns=columns), names
+        names = [] if source.stranger else format.columns(source)
+        columns = _columns(tuple(names), source.read, found.name)
+    roles, metadata = by_role(partitions(f"{found.root}/{found.name}"), names)
+    if format.single and not given.source:
+        roles.setdefault("source", _collection(found))
+    changes: dict[str, Any] = {**roles, **({"metadata": metadata} if metadata else {})}
+    return dataclasses.replace(file, columns=columns, **changes), names
+
+
+@functools.lru_cache(1024)
+def _guessed(names: tuple[str, ...], read: Read) -> Columns:
+    return guess_columns(names, read, "")
+
+
+def _columns(names: tuple[str, ...], read: Read, file: str) -> Columns:
+    """What `guess_columns` says, which of many files is mostly the same."""
+    try:
+        return _guessed(names, read)
+    except ColumnsError:
+        return guess_columns(names, read, file)
+
+
+def _collection(found: Found) -> str:
+    """The name of the folder below which a file was looked for; "" if it has none."""
+    return _folder_name(found.root, "://" in found.uri)
+
+
+@functools.lru_cache(1024)
+def _folder_name(root: str, elsewhere: bool) -> str:
+    folder = root if elsewhere else os.path.abspath(root)
+    return unicodedata.normalize("NFC", posixpath.basename(folder.rstrip("/")))
 
 
 def _check_named(files: list[InputFile], names: list[list[str]], config: Config) -> None:
@@ -86,7 +124,7 @@ def _check_named(files: list[InputFile], names: list[list[str]], config: Config)
         known = {name for at in alike for name in names[at]}
         for role in ROLES:
             name = getattr(read, role)
-            if name and known and name not in known:
+            if name and known and in_file(name, sorted(known)) not in known:
                 raise ColumnsError(f"no input has a column {name!r} (read.{role}){did_you_mean(name, sorted(known))}")
 
 
@@ -95,8 +133,9 @@ def look_into(found: Sequence[Found], config: Config) -> Plan:
     remote = any("://" in each.uri for each in found)
     files, names = list[InputFile](), list[list[str]]()
     base.formats()  # loaded once, before threads ask
-    with ThreadPoolExecutor(REQUESTS if remote else 1) as pool:  # each mostly waits
-        for file, some in pool.map(_look, range(len(found)), found, itertools.repeat(config)):
+    with loading(), ThreadPoolExecutor(REQUESTS) as pool:  # each mostly waits, if it is elsewhere
+        looks = (pool.map if remote else map)(_look, range(len(found)), found, itertools.repeat(config))
+        for file, some in looks:
             files.append(file)
             names.append(some)
     _check_named(files, names, config)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from malmungchi.pipelines.release.card import card
 from malmungchi.schemas.names import CARD, FOLDERS, MANIFEST
 from malmungchi.schemas.release import LEDGER, REJECTS, File, Manifest, ManifestError, is_untouched
+from malmungchi.transforms.exchange.counts import OTHERS
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.io.strangers import is_hidden, is_mark
 from malmungchi.transforms.kernels import strings
@@ -99,7 +100,7 @@ def _tally(release: str, manifest: Manifest) -> tuple[Counter[tuple[str, str]], 
             table = pq.read_table(pa.PythonFile(source, "r"), columns=columns)
         if folder == "data":
             for item in pc.fill_null(table["source"], "").value_counts().to_pylist():
-                sources[item["values"]] += item["counts"]
+                sources[item["values"] if item["values"] in manifest.sources else OTHERS] += item["counts"]
             found[folder, ""] += table.num_rows
             found[folder, "stood for"] += pc.sum(table["duplicate_count"]).as_py() or 0
             continue

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +129,57 @@ def test_no_input_is_told(tmp_path: Path) -> None:
     done = malmungchi("build", "--output", tmp_path / "out", check=False)
     assert done.returncode == 1
     assert "no input: give --input URL, or a list `inputs:` in the settings file" in done.stderr
+
+
+def test_files_without_a_document_are_named_with_their_cause(tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
+    (tmp_path / "good.jsonl").write_text(rows, encoding="utf-8")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "broken.jsonl").write_text('{"text": "a\\n{"text": "b\\n')
+    for number in range(7):
+        (tmp_path / f"pointer-{number}.jsonl").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    malmungchi("build", "--input", f"{tmp_path}/*.jsonl", "--output", tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    pointers, *others = [warning for warning in manifest["warnings"] if "gave no document" in warning]
+    assert pointers.startswith("7 files gave no document (read.wrong_content, a Git LFS pointer")
+    assert pointers.endswith("pointer-3.jsonl, pointer-4.jsonl and 2 more")
+    assert [warning.rpartition(" ")[2] for warning in others] == ["empty.jsonl", "broken.jsonl"]
+    assert manifest["counts"]["rejected"]["read.wrong_content"] == 7
+
+
+def test_many_small_files_give_what_their_rows_give_in_few(tmp_path: Path) -> None:
+    """Texts beside JSON lines, an empty file, one that is not UTF-8 and a pointer, more files than are read alone."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    texts = [f"{n}번째 글입니다. 강 건너 {n * 3}번지 마을에서는 {n * 7}년 동안 같은 노래를 불렀다." for n in range(300)]
+    for number, text in enumerate(texts):
+        if number % 50 == 7:
+            (folder / f"{number:03d}.jsonl").write_text(json.dumps({"text": text}), encoding="utf-8")
+        else:
+            (folder / f"{number:03d}.txt").write_text(text, encoding="utf-8")
+    (folder / "400.txt").write_text("")
+    (folder / "401.txt").write_bytes("깨진 글".encode("cp949"))
+    (folder / "402.jsonl").write_text("version https://git-lfs.github.com/spec/v1\n")
+    (folder / "403.jsonl").write_text("")
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    malmungchi("build", "--input", f"{folder}/*", "--output", tmp_path / "many", "--execution-keep-staging")
+    malmungchi("build", "--input", few, "--output", tmp_path / "one")
+    many, one = kept(tmp_path / "many"), kept(tmp_path / "one")
+    assert many.keys() == one.keys()
+    assert {row["source"] for row in many.values()} == {"in", *(f"{n:03d}" for n in range(7, 300, 50))}
+    manifest = json.loads((tmp_path / "many" / "manifest.json").read_text())
+    expected = {"read.empty_text": 1, "read.not_utf8": 1, "read.wrong_content": 1}
+    read = {rule: count for rule, count in manifest["counts"]["rejected"].items() if rule.startswith("read.")}
+    assert read == expected
+    found = {file["name"]: file["sha256"] for file in manifest["inputs"]}
+    assert found == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    barren = " ".join(warning for warning in manifest["warnings"] if "gave no document" in warning)
+    assert all(name in barren for name in ("400.txt", "401.txt", "402.jsonl", "403.jsonl"))
+    assert len(list((tmp_path / "many" / "_staging").glob("plan-*/cut/*.json"))) == 1
+    shutil.rmtree(tmp_path / "many" / "_staging")
+    malmungchi("verify", tmp_path / "many")
+    # The size of a chunk, and with it which files are read together, changes no byte.
+    small = ("--execution-chunk-bytes", "8192", "--execution-workers", "2")
+    malmungchi("build", "--input", f"{folder}/*", "--output", tmp_path / "again", *small)
+    assert digests(tmp_path / "again") == digests(tmp_path / "many")

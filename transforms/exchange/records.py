@@ -37,6 +37,11 @@ def cut_task(ordinal: int) -> str:
     return task_name("cut", f"{ordinal:08d}", ordinal)
 
 
+def list_task(ordinal: int) -> str:
+    """Name of the record that lists the files that are dealt out with a file."""
+    return task_name("list", f"{ordinal:08d}", ordinal)
+
+
 def chunk_task(item: str, sequence: int) -> str:
     """Name of the task that stages a chunk."""
     return task_name("refine", f"{item}.{sequence:06d}", *map(int, item.split("-")))

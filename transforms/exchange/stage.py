@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from malmungchi.schemas.chunk import Chunk
 from malmungchi.schemas.config import Deduplicate, Fingerprint
+from malmungchi.schemas.document import ROW_BITS
 from malmungchi.schemas.exchange import EXACT, KEY, Layout, band_schema
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.counts import Counts
@@ -72,7 +73,7 @@ def stage(
     chunk: Chunk, segments: Segments, layout: Layout, fingerprint: Fingerprint, deduplicate: Deduplicate
 ) -> dict[str, Any]:
     """Writes the chunk's segments: `rows`, `exact`, `bands` and `rejects`; returns what its record says, among
-    it its Counts."""
+    it its Counts, and which files have given documents and which none."""
     rows = chunk.rows
     ids, places = string_buffers(rows["id"])
     key = strings.hashes(ids, places)
@@ -92,14 +93,40 @@ def stage(
         into = strings.ranges(place, layout.reject_partitions)
         segments.scatter("rejects", rejects, into, compress=True)
         rejected = np.unique(into).tolist()
-    counts = Counts(
+    counts = Counts() + Counts(
         kept=rows.num_rows,
         rejected=_reasons(rejects),
         sources=count_values(rows["source"]),
         languages=count_values(rows["language"]),
         reject_partitions=frozenset(rejected),
     )
-    return {"last": chunk.last, "digest": chunk.digest, **counts.to_json()}
+    files = np.unique(np.asarray(rows["ordinal"]) >> np.uint64(ROW_BITS))
+    return {
+        "last": chunk.last,
+        "digest": chunk.digest,
+        "files": files.tolist(),
+        "lost": _lost(rows, rejects),
+        **counts.to_json(),
+    }
+
+
+def _lost(rows: pa.RecordBatch, rejects: pa.RecordBatch) -> list[tuple[str, str, int, str]]:
+    """(file, reason, rows, cause of the first) of the files that have rejects here, and no rows. Causes are what is
+    said by a reader, our words, never a document's."""
+    if not rejects.num_rows:
+        return []
+    mine = rejects.filter(pc.invert(pc.is_in(rejects["file"], pc.unique(rows["file"]))))
+    table = pa.table(mine.columns, mine.schema.names).select(["file", "step", "rule", "value"])
+    groups = table.group_by(["file", "step", "rule"], use_threads=False)
+    return [
+        (
+            row["file"],
+            f"{row['step']}.{row['rule']}",
+            row["count_all"],
+            row["value_first"] or "" if row["step"] == "read" else "",
+        )
+        for row in groups.aggregate([([], "count_all"), ("value", "first")]).to_pylist()
+    ]
 
 
 def _stage_bands(

@@ -90,6 +90,8 @@ class Format(Protocol):
     expansion: ClassVar[int]
     # As how many stripes at most a file is read that cannot be split, by codec.
     stripes: ClassVar[dict[str, int]]
+    # Whether a file is one document, so that not the file but its folder is a source.
+    single: ClassVar[bool]
 
     def recognises(self, name: str, head: bytes) -> bool:
         """Whether a file is of this format, by its name without the extension of a compression, and first bytes."""
@@ -120,6 +122,7 @@ class Base:
     streams: ClassVar[bool] = True
     expansion: ClassVar[int] = 1
     stripes: ClassVar[dict[str, int]] = {}
+    single: ClassVar[bool] = False
 
     def recognises(self, name: str, head: bytes) -> bool:
         """By the name's extension."""

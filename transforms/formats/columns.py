@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -29,8 +30,17 @@ class ColumnsError(MalmungchiError):
     """No column for the text; says which file, what it has, and what to set."""
 
 
+@functools.lru_cache(1 << 14)  # of many files the columns are mostly the same
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFC", name).casefold())
+
+
+def in_file(name: str, names: Sequence[str]) -> str:
+    """A column's name as it is written among `names`, which may be in another normal form than the setting's."""
+    if name in names or name.isascii():
+        return name
+    plain = unicodedata.normalize("NFC", name)
+    return next((each for each in names if unicodedata.normalize("NFC", each) == plain), name)
 
 
 def guess_columns(names: Sequence[str], config: Read, file: str) -> Columns:
@@ -40,12 +50,13 @@ def guess_columns(names: Sequence[str], config: Read, file: str) -> Columns:
     the text column that the configuration names is not there, or if no name looks like the text's.
     """
     seen = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    if config.text and names and config.text not in names:
+    given = {role: in_file(getattr(config, role), names) for role in ROLES}
+    if given["text"] and names and given["text"] not in names:
         raise ColumnsError(f"{file}: no column {config.text!r} (read.text); it has: {seen}")
     found: dict[str, str] = {}
-    taken = {getattr(config, role) for role in ROLES} - {""}
+    taken = set(given.values()) - {""}
     for role in ROLES:
-        found[role] = getattr(config, role)
+        found[role] = given[role]
         if found[role]:
             continue
         free = {_plain(name): name for name in reversed(names) if name not in taken}
@@ -64,3 +75,9 @@ _KNOWN = {_plain(name) for names in GUESSES.values() for name in names.split()}
 def may_have_a_role(name: str) -> bool:
     """Whether a column of that name could be guessed to mean something."""
     return len(name) < 64 and _plain(name) in _KNOWN
+
+
+def role_of(name: str) -> str:
+    """The role that a column of that name is guessed to have, "" if none."""
+    plain = _plain(name)
+    return next((role for role, names in GUESSES.items() if plain in map(_plain, names.split())), "")

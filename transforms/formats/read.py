@@ -13,7 +13,7 @@ from malmungchi.schemas.config import Config
 from malmungchi.schemas.document import DOCUMENT, REJECT, concat
 from malmungchi.schemas.work import WorkItem
 from malmungchi.transforms.exchange import records
-from malmungchi.transforms.formats import base
+from malmungchi.transforms.formats import base, text
 from malmungchi.transforms.formats.base import Broken, Split
 from malmungchi.transforms.formats.rows import reject
 from malmungchi.transforms.formats.sample import sampled
@@ -27,20 +27,38 @@ MAX_ROWS = 1 << 15
 
 @dataclasses.dataclass
 class _Filling:
-    """A chunk while rows are added to it."""
+    """A chunk while rows are added to it, or the `share` of them that is asked for."""
 
+    share: float = 1.0
     rows: list[pa.RecordBatch] = dataclasses.field(default_factory=list)
     rejects: list[pa.RecordBatch] = dataclasses.field(default_factory=list)
     size: int = 0
     count: int = 0
+    waiting: list[text.File] = dataclasses.field(default_factory=list)
 
     def has_room(self, rows: base.Rows, chunk_bytes: int) -> bool:
         """Whether some more rows go in."""
         fits = self.size + rows.size <= chunk_bytes and self.count + rows.count <= MAX_ROWS
         return fits or not (self.size or self.count)
 
+    def add(self, rows: base.Rows) -> None:
+        """Adds rows. Files that are a row each wait for others, with which they are made to documents."""
+        if self.waiting and not (isinstance(rows, text.File) and text.are_alike(self.waiting[0], rows)):
+            self._make(*text.documents_of(self.waiting))
+            self.waiting = []
+        if isinstance(rows, text.File):
+            self.waiting.append(rows)
+        else:
+            self._make(*rows.documents())
+
+    def _make(self, good: pa.RecordBatch, bad: pa.RecordBatch) -> None:
+        self.rows.append(sampled(good, self.share))
+        self.rejects.append(sampled(bad, self.share))
+
     def chunk(self, item: WorkItem, number: int, last: bool, digest: str = "") -> Chunk:
         """What has been added."""
+        if self.waiting:
+            self._make(*text.documents_of(self.waiting))
         rows, rejects = concat(self.rows, DOCUMENT), concat(self.rejects, REJECT)
         return Chunk(item.id, number, last, rows, rejects, digest, self.size)
 
@@ -64,31 +82,39 @@ def read_item(
         return number % item.stripes == item.stripe and not done(number)
 
     split = Split(item.start, item.end, item.first_row, item.bytes)
-    with open_unchanged(item.file) as raw:
-        source = Source(item.file, raw, config)
-        filling, number = _Filling(), 0
-        for part in base.get(item.file.format).read(split, source, chunk_bytes):
-            if isinstance(part, Broken):
+    filling, number, digests = _Filling(config.read.share), 0, []
+    for file in item.files:
+        with open_unchanged(file) as raw:
+            source = Source(file, raw, config)
+            for part in _parts(split, source, chunk_bytes):
+                if isinstance(part, Broken):
+                    if mine(number):
+                        filling.rejects.append(_break(source, part))
+                    continue
+                if not filling.has_room(part, chunk_bytes):
+                    if mine(number):
+                        check_unchanged(file)  # what is given out is soon staged, and stays when the job goes on
+                        yield filling.chunk(item, number, last=False)
+                    filling, number = _Filling(config.read.share), number + 1
                 if mine(number):
-                    filling.rejects.append(_break(source, part))
-                continue
-            if not filling.has_room(part, chunk_bytes):
-                if mine(number):
-                    check_unchanged(item.file)  # what is given out is soon staged, and stays when the job goes on
-                    yield filling.chunk(item, number, last=False)
-                filling, number = _Filling(), number + 1
-            if mine(number):
-                good, bad = part.documents()
-                filling.rows.append(sampled(good, source.read.share))
-                filling.rejects.append(sampled(bad, source.read.share))
-            filling.size += part.size
-            filling.count += part.count
-        if mine(number):
-            digest = source.digest() if item.whole else ""
-            if not digest:
-                check_unchanged(item.file)
-            yield filling.chunk(item, number, True, digest)
-        check_unchanged(item.file)  # also by a stripe without a chunk
+                    filling.add(part)
+                filling.size += part.size
+                filling.count += part.count
+            if item.whole and (mine(number) or item.more):
+                digests.append(source.digest())
+            else:
+                check_unchanged(file)  # also by a stripe without a chunk
+    if mine(number):
+        yield filling.chunk(item, number, True, "".join(digests))
+    if not item.more:
+        check_unchanged(item.file)
+
+
+def _parts(split: Split, source: Source, chunk_bytes: int) -> Iterator[base.Rows | Broken]:
+    """What a split holds; of a file that is not what its name says, only that."""
+    if source.stranger is not None:
+        return iter([Broken(0, "wrong_content", source.stranger.cause)])
+    return base.get(source.file.format).read(split, source, chunk_bytes)
 
 
 def _break(source: Source, broken: Broken) -> pa.RecordBatch:

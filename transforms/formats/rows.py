@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import orjson
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from malmungchi.schemas.document import DOCUMENT, ROW_BITS, TIMESTAMP, rejects
 from malmungchi.schemas.work import InputFile
 from malmungchi.transforms.formats import base
+from malmungchi.transforms.formats.nothing import told, told_value
 from malmungchi.transforms.formats.source import Source
 from malmungchi.transforms.io.decompress import EXTENSIONS
 from malmungchi.transforms.kernels import dates
@@ -73,8 +75,8 @@ def rejects_of(file: InputFile, found: Sequence[tuple[int, str, str, str | None]
 
 def default_source(file: InputFile) -> str:
     """What the input says, else the file's name without folder and without the extensions of format and compression."""
-    if file.source:
-        return file.source
+    if source := told_value(unicodedata.normalize("NFC", file.source)):
+        return source
     name = uncompressed(file.name)
     stem, extension = posixpath.splitext(name)
     return stem if extension.lower() in base.extensions() else name
@@ -89,7 +91,7 @@ def uncompressed(name: str) -> str:
 
 def parse_dates(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """(timestamp[s, UTC], true where there is something that is no date) of a string column."""
-    filled = pc.fill_null(column, "")
+    filled = pc.fill_null(told(column), "")
     data, offsets = string_buffers(filled)
     seconds = np.empty(len(column), np.int64)
     dates.parse(data, offsets, seconds)
@@ -120,14 +122,51 @@ def _or(column: pa.Array, otherwise: pa.Array | pa.Scalar) -> pa.Array:
     return column if pc.all(there, min_count=0).as_py() else pc.if_else(there, column, otherwise)
 
 
-def documents(rows: Fields, source: Source) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """(document rows, rejects), after the rules that hold for all formats.
+def _strings(values: Sequence[str | None], n: int) -> pa.Array:
+    """A string for each of n rows, or one for all of them."""
+    return pa.repeat(pa.scalar(values[0], pa.string()), n) if len(values) == 1 else pa.array(values, pa.string())
+
+
+def _date_or(column: pa.Array, otherwise: Sequence[str]) -> pa.Array:
+    """The column with the dates `otherwise`, as far as they are dates, where it is null."""
+    if not any(otherwise):
+        return column
+    return pc.coalesce(column, parse_dates(_strings(otherwise, len(column)))[0])
+
+
+def _with_members(metadata: pa.Array, members: Sequence[Mapping[str, str]]) -> pa.Array:
+    """The metadata objects with some more members."""
+    if not any(members):
+        return metadata
+    begin = _strings([orjson.dumps(each).decode()[:-1] if each else None for each in members], len(metadata))
+    rest = pc.utf8_slice_codeunits(metadata, 1)
+    both = pc.binary_join_element_wise(begin, rest, ",")
+    alone = pc.binary_join_element_wise(begin, "}", "")
+    return pc.coalesce(both, alone, metadata)
+
+
+def _nfc(column: pa.Array) -> pa.Array:
+    """Names in the form in which they are compared: what looks the same is the same."""
+    if pc.all(pc.string_is_ascii(column), min_count=0).as_py():
+        return column
+    values = column.to_pylist()  # Arrow's utf8_normalize takes Hangul apart for NFC too
+    if all(value is None or unicodedata.is_normalized("NFC", value) for value in values):
+        return column
+    return pa.array([value and unicodedata.normalize("NFC", value) for value in values], pa.string())
+
+
+def documents(rows: Fields, *sources: Source) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """(document rows, rejects), after the rules that hold for all formats; the rows are of one file, or each of one of
+    its own, all of one input.
 
     A text that is missing, of another type, empty or longer than `max_text_bytes` is rejected. Ids that are missing
-    or empty are the file's name and the row, sources that are, what `default_source` says.
+    or empty are the file's name and the row, sources that are, what `default_source` says. Sources, addresses and
+    licences that say nothing ("N/A", 없음) count as missing. Ids and sources are in NFC.
     """
     n = len(rows.row)
-    file, config, numbers = source.file, source.read, pa.array(rows.row)
+    files = [source.file for source in sources]
+    config, numbers, names = sources[0].read, pa.array(rows.row), _strings([file.name for file in files], n)
+    ordinals = np.array([file.ordinal << ROW_BITS for file in files], np.uint64)
     lengths = pc.fill_null(pc.binary_length(rows.text), -1).to_numpy(zero_copy_only=False)
     good = pc.is_null(rows.rule).to_numpy(zero_copy_only=False)
     limit = str(config.max_text_bytes)
@@ -145,20 +184,20 @@ def documents(rows: Fields, source: Source) -> tuple[pa.RecordBatch, pa.RecordBa
             value = pc.if_else(mask, cause, value)
             threshold = pc.if_else(mask, pa.scalar(bound, pa.string()), threshold)
             good = good & ~bad
-    place = pc.binary_join_element_wise(pa.scalar(file.name), numbers.cast(pa.string()), ":")
+    place = pc.binary_join_element_wise(names, numbers.cast(pa.string()), ":")
     batch = pa.RecordBatch.from_arrays(
         [
-            pa.array(rows.row.astype(np.uint64) | np.uint64(file.ordinal << ROW_BITS)),
-            _or(rows.id, place),
+            pa.array(rows.row.astype(np.uint64) | ordinals),
+            _or(_nfc(rows.id), place),
             rows.text,
-            _or(rows.source, pa.scalar(default_source(file))),
-            _or(rows.url, pa.scalar(None, pa.string())),
-            _or(rows.license, pa.scalar(file.license or None, pa.string())),
-            rows.published_at,
-            rows.collected_at,
-            pa.repeat(pa.scalar(file.name), n),
+            _or(told(_nfc(rows.source)), _strings(list(map(default_source, files)), n)),
+            _or(told(rows.url), pa.scalar(None, pa.string())),
+            _or(told(rows.license), _strings([told_value(file.license) or None for file in files], n)),
+            _date_or(rows.published_at, [file.published_at for file in files]),
+            _date_or(rows.collected_at, [file.collected_at for file in files]),
+            names,
             numbers,
-            rows.metadata,
+            _with_members(rows.metadata, [file.metadata for file in files]),
         ],
         names=DOCUMENT.names,
     )

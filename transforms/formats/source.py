@@ -10,6 +10,7 @@ from malmungchi.schemas.config import Config, Read
 from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.work import InputFile
 from malmungchi.transforms.formats import base
+from malmungchi.transforms.formats.contents import COMPRESSED_HEAD, HEAD, Content, stranger
 from malmungchi.transforms.io.decompress import Decompressed, open_decompressed
 from malmungchi.transforms.io.storage import open_input, resolve, shown
 
@@ -104,6 +105,14 @@ class Source:
     def settings(self) -> Any:
         """Those of its format, None if that has none."""
         return base.settings_of(base.get(self.file.format), self._config)
+
+    @functools.cached_property
+    def stranger(self) -> Content | None:
+        """What the file is, if its first bytes say that it is no file of its format."""
+        self.raw.seek(0)
+        head = self.raw.read(HEAD if self.file.codec == "none" else COMPRESSED_HEAD)
+        self.raw.seek(0)
+        return stranger(head, self.file.codec, self.file.format)
 
     def stream(self, start: int = 0, end: int = -1) -> Decompressed:
         """The decompressed bytes in order; of a file without compression those from `start` to `end`."""

@@ -4,6 +4,7 @@ stripes where it must be read from the start."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from malmungchi.schemas.config import Config
 from malmungchi.schemas.work import InputFile, WorkItem
@@ -34,10 +35,41 @@ def cut(file: InputFile, config: Config, chunk_bytes: int, whole_bytes: int = 0)
     if file.codec == "none" and expected_bytes(file) > max(2 * chunk_bytes, whole_bytes):
         with open_unchanged(file) as raw:
             source = Source(file, raw, config)
-            splits = base.get(file.format).split(source, chunk_bytes)
+            splits = [] if source.stranger else base.get(file.format).split(source, chunk_bytes)
             if splits:
                 return Cut([_item(file, number, split) for number, split in enumerate(splits, 1)], source.digest())
     return Cut([_item(file, 0, base.Split(bytes=file.size * expansion(file.codec)), whole=True)], "")
+
+
+# From so many files on, small ones are read together, so many at most: of one that is read alone its task costs
+# milliseconds, and few files are as many tasks as there are workers. Stores answer one request after the other.
+_MANY = 256
+_TOGETHER = 4096
+_TOGETHER_ELSEWHERE = 256
+
+
+def bundles(files: Sequence[InputFile], chunk_bytes: int) -> list[list[InputFile]]:
+    """Consecutive files that one task reads: small ones, up to a chunk together; any other one alone."""
+    if len(files) < _MANY:
+        return [[file] for file in files]
+    found: list[list[InputFile]] = []
+    room = -1
+    for file in files:
+        size = expected_bytes(file)
+        most = _TOGETHER_ELSEWHERE if "://" in file.uri else _TOGETHER
+        is_small = size <= chunk_bytes // 8
+        if not is_small or size > room or len(found[-1]) >= most:
+            found.append([])
+            room = chunk_bytes if is_small else -1
+        found[-1].append(file)
+        room -= size
+    return found
+
+
+def bundled(files: Sequence[InputFile]) -> WorkItem:
+    """The one item that several whole files are."""
+    item = _item(files[0], 0, base.Split(bytes=sum(file.size * expansion(file.codec) for file in files)), whole=True)
+    return dataclasses.replace(item, more=list(files[1:]))
 
 
 def _item(file: InputFile, number: int, split: base.Split, whole: bool = False) -> WorkItem:
@@ -53,7 +85,7 @@ def stripes(item: WorkItem, share: int, most: int) -> list[WorkItem]:
     first one, which may have a chunk more than the others, comes first for some files only: runners deal items in turn.
     """
     count = 1
-    if item.whole:
+    if item.whole and not item.more:
         allowed = base.get(item.file.format).stripes.get(item.file.codec, 1)
         count = max(1, min(-(-item.bytes // max(1, share)), most, allowed))
     turned = [(number + item.file.ordinal) % count for number in range(count)]

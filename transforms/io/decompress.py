@@ -19,8 +19,14 @@ _FEED = {"gzip": 4 << 10, "zstd": 1 << 10, "bz2": 16 << 10, "xz": 4 << 10}
 _OUTPUT = 256 << 10
 _RAW = 256 << 10
 
-# Decoders may ask for this much (a zstd window, half an xz dictionary): `zstd --long` and `xz -9` do with it.
+# Memory that a decoder may take (for a zstd window, half an xz dictionary): `zstd --long` and `xz -9` do with it.
 MAX_WINDOW = 128 << 20
+
+# Windows that a zstd frame may name, as `--long=31` does. It takes no more memory than its text has bytes, so one whose
+# text is not known to be longer than MAX_WINDOW is read; if it is unknown, in a file of at most so many bytes.
+_WIDEST = 1 << 31
+_UNKNOWN_BYTES = 16 << 20
+_HEADER = 18  # bytes of the longest header of a zstd frame
 
 # No text that anyone means to keep shrinks a thousandfold; a bomb does.
 BOMB_RATIO = 1000
@@ -74,6 +80,29 @@ def expansion(codec: str) -> int:
     return 1 if codec == "none" else 4
 
 
+def refused(head: bytes, size: int) -> str:
+    """Why zstd data of `size` bytes that begins with `head` cannot be read, and what to do; "" if it may be."""
+    while head[1:4] == b"\x2a\x4d\x18":  # a frame to skip, as pzstd puts before its data
+        head = head[8 + int.from_bytes(head[4:8], "little") :]
+    try:
+        frame = zstandard.get_frame_parameters(head)
+    except zstandard.ZstdError:
+        return ""  # the decoder will say what is wrong with it
+    if frame.dict_id:
+        return f"zstd data made with a dictionary (number {frame.dict_id}): decompress it with `zstd -d -D DICTIONARY`"
+    known = frame.content_size != zstandard.CONTENTSIZE_UNKNOWN
+    if frame.window_size <= MAX_WINDOW or (frame.content_size <= MAX_WINDOW if known else size <= _UNKNOWN_BYTES):
+        return ""
+    return _too_wide(frame.window_size)
+
+
+def _too_wide(window: int) -> str:
+    return (
+        f"zstd data with a window of {window >> 20:,} MiB, which reading it would take as memory; at most "
+        f"{MAX_WINDOW >> 20} are used. Write it anew: `zstd -d --long=31 -c FILE | zstd --long=27 -o NEW`"
+    )
+
+
 class _Zlib:
     """zlib's decoder with the protocol of bz2's and lzma's."""
 
@@ -97,15 +126,27 @@ class _Zlib:
 
 
 class _Zstd:
-    """zstandard's decoder with the same protocol; what bounds its output is the size of its input."""
+    """zstandard's decoder of the frame that begins with `head`, with the same protocol; what bounds its output is the
+    size of its input."""
 
     needs_input = True
 
-    def __init__(self) -> None:
-        self._decoder = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj()
+    def __init__(self, head: bytes) -> None:
+        if cause := refused(head, 0):
+            raise BrokenError("corrupt", cause)
+        try:
+            self._window = zstandard.get_frame_parameters(head).window_size
+        except zstandard.ZstdError:
+            self._window = 0
+        self._decoder = zstandard.ZstdDecompressor(max_window_size=_WIDEST).decompressobj()
+        self._made = 0
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._decoder.decompress(data)
+        out = self._decoder.decompress(data)
+        self._made += len(out)
+        if self._window > MAX_WINDOW and self._made > MAX_WINDOW:
+            raise BrokenError("corrupt", _too_wide(self._window))
+        return out
 
     @property
     def eof(self) -> bool:
@@ -116,11 +157,11 @@ class _Zstd:
         return self._decoder.unused_data
 
 
-def _decoder(codec: str) -> Any:
+def _decoder(codec: str, head: bytes) -> Any:
     if codec == "gzip":
         return _Zlib()
     if codec == "zstd":
-        return _Zstd()
+        return _Zstd(head)
     if codec == "bz2":
         return bz2.BZ2Decompressor()
     if codec == "xz":
@@ -137,11 +178,11 @@ def _feeds(raw: BinaryIO, size: int) -> Iterator[bytes]:
 def _pieces(raw: BinaryIO, codec: str) -> Iterator[bytes]:
     """Decompressed bytes, piece by piece, through all members (gzip), frames (zstd) or streams (bz2, xz)."""
     feeds = _feeds(raw, _FEED[codec])
-    magics, width = _MAGIC[codec], max(map(len, _MAGIC[codec]))
+    magics, width = _MAGIC[codec], _HEADER if codec == "zstd" else max(map(len, _MAGIC[codec]))
     taken = made = 0
     rest = next(feeds, b"")
     while rest:
-        decoder = _decoder(codec)
+        decoder = _decoder(codec, rest)
         data: bytes | None = rest
         while not decoder.eof:
             if data is None:

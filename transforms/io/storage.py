@@ -189,7 +189,10 @@ def resolve(uri: str) -> tuple[Any, str]:
 
     Raises StorageError with what to install when the scheme's package is missing, and for an address with a password.
     """
-    scheme, _, rest = uri.partition("://") if "://" in uri else ("file", "", uri)
+    if "://" not in uri:
+        fs = _filesystem("file", ())
+        return fs, fs._strip_protocol(uri)
+    scheme, _, rest = uri.partition("://")
     if "@" in rest.split("/")[0] and scheme not in ("file", "memory"):
         raise StorageError(f"{scheme} address holds credentials; put them in the environment instead")
     try:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -154,11 +154,21 @@ def _reasons(ledger: pa.Table) -> dict[tuple[str, str], int]:
     return {(row["rule"], row["source"] or ""): row["count_all"] for row in counted.to_pylist()}
 
 
-def _sums(names: pa.ChunkedArray, size: np.ndarray) -> list[tuple[str, int, int]]:
-    """(name, rows, bytes of text) for each string of a column; "" stands for nothing."""
-    table = pa.table({"name": pc.fill_null(names, ""), "size": size.astype(np.int64)})
-    summed = table.group_by("name").aggregate([([], "count_all"), ("size", "sum")])
-    return [(row["name"], row["count_all"], row["size_sum"]) for row in summed.to_pylist()]
+def _kept(rows: pa.Table, size: np.ndarray) -> Counts:
+    """Published rows and their bytes of text, by source and by licence ("" for none)."""
+    rows_by, bytes_by = {}, {}
+    for column in ("source", "license"):
+        table = pa.table({"name": pc.fill_null(rows[column], ""), "size": size.astype(np.int64)})
+        summed = table.group_by("name").aggregate([([], "count_all"), ("size", "sum")]).to_pylist()
+        rows_by[column] = {row["name"]: row["count_all"] for row in summed}
+        bytes_by[column] = {row["name"]: row["size_sum"] for row in summed}
+    return Counts(
+        kept=rows.num_rows,
+        sources=rows_by["source"],
+        source_bytes=bytes_by["source"],
+        licenses=rows_by["license"],
+        license_bytes=bytes_by["license"],
+    )
 
 
 def _clashes(ids: pa.ChunkedArray) -> int:
@@ -184,11 +194,8 @@ class WriteShard:
         metadata = {"malmungchi.schema_version": SCHEMA_VERSION, "malmungchi.config_digest": self.config_digest}
         level = self.config.compression_level
         data, pairs = f"data/train-{shard.name}.parquet", f"duplicates/pairs-{shard.name}.parquet"
-        kept = text_bytes = clashes = 0
-        kept_by: dict[str, tuple[Counter[str], Counter[str]]] = {
-            column: (Counter(), Counter()) for column in ("source", "license")
-        }
-        dropped: Counter[tuple[str, str]] = Counter()
+        text_bytes = gone = 0
+        counts = Counts()
         first = last = ""
         staged, schema = steps.staged(), steps.published()
         with contextlib.ExitStack() as stack:
@@ -204,11 +211,12 @@ class WriteShard:
                         _parquet(storage.join(self.output, pairs), LEDGER, level, metadata)
                     )
                     ledger_file[0].write_table(ledger)
-                    dropped.update(_reasons(ledger))
+                    counts += Counts(dropped=_reasons(ledger))
+                    gone += ledger.num_rows
                     del ledger
                 end = published.num_rows if end is None else end
                 before = max(0, start - 1)  # the row before the first may have its id
-                clashes += _clashes(published["id"].slice(before, end - before))
+                counts += Counts(clashes=_clashes(published["id"].slice(before, end - before)))
                 published = published.slice(start, end - start)
                 if not published.num_rows:
                     continue
@@ -216,24 +224,17 @@ class WriteShard:
                 report("publish", published.num_rows, int(size.sum()))
                 for piece in _pieces(published, size, self.config.row_group_bytes):
                     writer.write_table(piece, row_group_size=piece.num_rows)
-                kept += published.num_rows
+                counts += Counts(
+                    kept=published.num_rows, **_sums("source", published, size), **_sums("license", published, size)
+                )
                 text_bytes += int(size.sum())
-                for column, (rows_by, bytes_by) in kept_by.items():
-                    for name, count, bytes_ in _sums(published[column], size):
-                        rows_by[name] += count
-                        bytes_by[name] += bytes_
                 first = first or published["id"][0].as_py()
                 last = published["id"][-1].as_py()
                 del published, piece  # before the next partition is read
-        files = [File(data, kept, sink.bytes, sink.sha256.hexdigest(), text_bytes, first, last)]
+        files = [File(data, counts.kept, sink.bytes, sink.sha256.hexdigest(), text_bytes, first, last)]
         if ledger_file:
             sink = ledger_file[1]
-            files.append(File(pairs, dropped.total(), sink.bytes, sink.sha256.hexdigest()))
-        (sources, source_bytes), (licenses, license_bytes) = kept_by["source"], kept_by["license"]
-        counts = Counts(
-            kept=kept, sources=sources, source_bytes=source_bytes, licenses=licenses, license_bytes=license_bytes,
-            dropped=dropped, clashes=clashes,
-        )  # fmt: skip
+            files.append(File(pairs, gone, sink.bytes, sink.sha256.hexdigest()))
         return {"files": [dataclasses.asdict(file) for file in files], **counts.to_json()}
 
 

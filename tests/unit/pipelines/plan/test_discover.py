@@ -114,3 +114,8 @@ def test_a_folder_that_cannot_be_read_is_no_matter_where_it_is_hidden(find: Find
         assert find("**/*.jsonl", "a.jsonl")[0] == ["a.jsonl"]
     finally:
         os.chmod(tmp_path / ".closed", 0o700)
+
+
+def test_names_that_differ_in_their_form_alone_stay_two(find: Find) -> None:
+    one, other = (unicodedata.normalize(form, "가나.jsonl") for form in ("NFC", "NFD"))
+    assert sorted(find("*.jsonl", one, other, "b.jsonl")[0]) == sorted([one, other, "b.jsonl"])

@@ -27,7 +27,7 @@ from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.work import Columns, InputFile, Share, WorkItem
 from malmungchi.transforms.formats.read import read_item
 from malmungchi.transforms.formats.source import InputChangedError
-from malmungchi.transforms.formats.split import cut, expected_bytes, stripes
+from malmungchi.transforms.formats.split import bundles, cut, expected_bytes, stripes
 from malmungchi.transforms.io.decompress import BrokenError
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
@@ -236,3 +236,22 @@ def test_every_stripe_sees_that_its_file_changed(tmp_path: Path) -> None:
         with pytest.raises(InputChangedError):
             list(chunks)
         path.write_bytes(path.read_bytes()[:-1])
+
+
+def many(sizes: list[int], where: str = "") -> list[InputFile]:
+    columns = Columns("text")
+    return [InputFile(n, f"{n}", f"{where}{n}", "text", "none", size, "", columns) for n, size in enumerate(sizes)]
+
+
+@given(st.lists(st.sampled_from([0, 1, 100, 1024, 1025, 8192, 1 << 20]), min_size=256, max_size=600), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_small_files_are_read_together(sizes: list[int], elsewhere: bool) -> None:
+    files = many(sizes, "s3://bucket/" if elsewhere else "")
+    found = bundles(files, 8192)
+    assert [file for group in found for file in group] == files
+    for group in found:
+        assert len(group) <= (256 if elsewhere else 1024)
+        if len(group) > 1:
+            assert sum(file.size for file in group) <= 8192
+            assert all(file.size <= 1024 for file in group)
+    assert bundles(files[:255], 8192) == [[file] for file in files[:255]]

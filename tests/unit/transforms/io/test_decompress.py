@@ -115,13 +115,40 @@ def test_a_flipped_bit_never_passes(codec: str, data: st.DataObject) -> None:
     assert broken is not None or got == lines
 
 
-def test_a_window_beyond_the_bound_is_refused() -> None:
-    params = zstandard.ZstdCompressionParameters.from_level(1, window_log=28)
-    packer = zstandard.ZstdCompressor(compression_params=params).compressobj()
-    got, broken = drain(packer.compress(LINES * 300) + packer.flush(), "zstd")
-    assert got == b""
+def wide(text: bytes, size: int = -1) -> bytes:
+    """A zstd frame with a window of 256 MiB, which says that its text has `size` bytes, or (-1) does not say it."""
+    params = zstandard.ZstdCompressionParameters.from_level(1, window_log=28, write_content_size=size >= 0)
+    packer = zstandard.ZstdCompressor(compression_params=params).compressobj(size=size)
+    return packer.compress(text) + packer.flush()
+
+
+def test_a_wide_window_is_read_as_long_as_its_text_is_no_wider() -> None:
+    text = LINES * 30
+    assert drain(wide(text) + COMPRESS["zstd"](b"end"), "zstd") == (text + b"end", None)
+    assert decompress.refused(wide(text), 1 << 20) == ""
+    assert decompress.refused(wide(b"", 0) + wide(text), 1 << 20) == ""
+
+
+def test_a_window_beyond_the_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = LINES * 30
+    assert "window of 256 MiB" in decompress.refused(wide(text), 1 << 30)
+    monkeypatch.setattr(decompress, "MAX_WINDOW", len(text) // 2)
+    got, broken = drain(wide(text), "zstd")
+    assert text.startswith(got)
     assert broken is not None
     assert broken.rule == "corrupt"
+    assert "--long=27" in broken.cause
+
+
+def test_a_dictionary_is_named() -> None:
+    trained = zstandard.train_dictionary(4000, [b"%d. kkk" % i * 30 for i in range(2000)])
+    packed = zstandard.ZstdCompressor(dict_data=trained).compress(LINES)
+    skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
+    assert "dictionary" in decompress.refused(skippable + packed, 100)
+    got, broken = drain(packed, "zstd")
+    assert got == b""
+    assert broken is not None
+    assert "dictionary" in broken.cause
 
 
 @pytest.mark.parametrize("codec", ["zstd", "bz2", "xz"])
