@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from malmungchi.schemas.config import Read
 from malmungchi.schemas.document import REJECT, concat
 from malmungchi.schemas.work import ROLES, Columns
+from malmungchi.transforms.formats import paragraphs
 from malmungchi.transforms.formats.base import Base, Broken, InputError, Rows, Split
 from malmungchi.transforms.formats.columns import may_have_a_role
 from malmungchi.transforms.formats.rows import Fields, documents, keep_in_metadata, nulls, parse_dates, reject
@@ -317,14 +318,29 @@ class _Members:
         name = getattr(self.columns, role)
         return jsonl.extract(self.data, self.spans[:, self.names.index(name)], kind) if name else nulls(len(kind))
 
+    def text(self) -> tuple[pa.Array, np.ndarray]:
+        """(texts, true where there is one of another type); lists of strings are joined."""
+        kind = self.kind("text")
+        wrong = kind >= jsonl.NUMBER
+        text = self.strings("text", np.where(wrong, jsonl.ABSENT, kind).astype(np.uint8))
+        nested = np.flatnonzero(kind == jsonl.NESTED)
+        if len(nested):
+            joined = [paragraphs.of_json(self.json("text", row)) for row in nested.tolist()]
+            wrong[nested] = [value is None for value in joined]
+            mask = kind == jsonl.NESTED
+            text = pc.replace_with_mask(text, pa.array(mask), pa.array(joined, pa.string()))
+        return text, wrong
+
     def json(self, role: str, row: int) -> bytes:
         """A value as JSON text."""
         w = self.names.index(getattr(self.columns, role))
         quote = 1 if self.kinds[row, w] in (jsonl.STRING, jsonl.ESCAPED) else 0
         place = slice(self.spans[row, w, 0] - quote, self.spans[row, w, 1] + quote)
-        text = np.append(self.data[place], np.zeros(jsonl.PAD, np.uint8))
-        jsonl.replace_lone(text, 0, len(text) - jsonl.PAD)
-        return text[: -jsonl.PAD].tobytes()
+        value = np.append(self.data[place], np.zeros(jsonl.PAD, np.uint8))
+        text = np.empty(jsonl.room(len(value)), np.uint8)
+        end = jsonl.null_numbers(value, 0, len(value) - jsonl.PAD, text, 0)
+        jsonl.replace_lone(text, 0, end)
+        return text[:end].tobytes()
 
 
 def _parse(source: Source, block: Block, lines: Lines) -> tuple[Fields, bool]:
@@ -337,7 +353,7 @@ def _parse(source: Source, block: Block, lines: Lines) -> tuple[Fields, bool]:
     name_offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int64)
     codes, errors = np.empty(n, np.uint8), np.empty(n, np.int64)
     kinds, spans = np.empty((n, len(names)), np.uint8), np.zeros((n, len(names), 2), np.int64)
-    meta, offsets = np.empty(int((ends - starts).sum()) + jsonl.PAD, np.uint8), np.empty(n + 1, np.int32)
+    meta, offsets = np.empty(jsonl.room(int((ends - starts).sum())), np.uint8), np.empty(n + 1, np.int32)
     jsonl.scan(block.data, starts, ends, name_bytes, name_offsets, codes, errors, kinds, spans, meta, offsets)
     number = np.arange(lines.first, lines.first + n)
     long = ends - starts > config.max_line_bytes
@@ -360,9 +376,7 @@ def _parse(source: Source, block: Block, lines: Lines) -> tuple[Fields, bool]:
             odd = odd | bad
         json = functools.partial(members.json, role)
         metadata = keep_in_metadata(metadata, np.flatnonzero(odd), getattr(columns, role), json)
-    kind = members.kind("text")
-    wrong = kind >= jsonl.NUMBER
-    text = members.strings("text", np.where(wrong, jsonl.ABSENT, kind).astype(np.uint8))
+    text, wrong = members.text()
     verdict = _verdict(codes, errors, long, config)
     return Fields(number, text, wrong, *verdict, **values, metadata=metadata), whole
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from malmungchi.schemas.document import DOCUMENT, REJECT, TIMESTAMP, concat, empty
+from malmungchi.transforms.formats import paragraphs
 from malmungchi.transforms.formats.rows import Fields, documents, keep_in_metadata, nulls, parse_dates, reject
 from malmungchi.transforms.formats.source import Source
 from malmungchi.transforms.io.decompress import BrokenError
@@ -219,6 +220,8 @@ def _documents(source: Source, batch: pa.RecordBatch, row: np.ndarray) -> tuple[
     text, bad, wrong = nulls(n), np.zeros(n, bool), np.zeros(n, bool)
     given = columns.get(roles.text)
     if given is not None:
+        if paragraphs.is_text_list(given.type):
+            given = paragraphs.of_lists(given)
         if given.type in (pa.string(), pa.binary()):
             text, bad = _text(given)
         else:
