@@ -96,7 +96,8 @@ class Manifest:
     """Everything about a release. Written last: a release exists once its manifest does.
 
     `counts` holds `input`, `kept`, and `rejected` by reason; the identity input = kept + rejected has been checked.
-    `sources` holds the same by source. `languages` counts all documents that reached the language step.
+    `stood_for` is there if inputs were a release: documents for which theirs stood already. `sources` holds the same by
+    source. `languages` counts all documents that reached the language step.
     """
 
     schema_version: str

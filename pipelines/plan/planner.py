@@ -24,6 +24,7 @@ from malmungchi.transforms.formats.source import Source, version_of
 from malmungchi.transforms.formats.split import expected_bytes
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.io.decompress import codec_of
+from malmungchi.transforms.text import steps
 
 # Bytes that are read of a file in a store, to look into it: there may be many files.
 _AHEAD = 256 << 10
@@ -74,7 +75,7 @@ def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[s
         )
         source = Source(file, raw, config)
         names = format.columns(source)
-        columns = guess_columns(names, source.read, found.name)
+        columns = guess_columns(names, source.read, found.name, steps.published().names)
     return dataclasses.replace(file, columns=columns), names
 
 

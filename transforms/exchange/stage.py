@@ -46,6 +46,7 @@ def exact_rows(rows: pa.RecordBatch, partition: np.ndarray, config: Deduplicate)
         rows["chars"],
         pa.array(np.diff(string_buffers(rows["text"])[1])),
         rows["published_at"].cast(pa.int64()),
+        rows["copies"],
     ]
     return pa.RecordBatch.from_arrays([pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=EXACT)
 
@@ -97,6 +98,7 @@ def stage(
         rejected=_reasons(rejects),
         sources=count_values(rows["source"]),
         languages=count_values(rows["language"]),
+        stood_for=int(pc.sum(pc.subtract(rows["copies"], 1)).as_py() or 0),
         reject_partitions=frozenset(rejected),
     )
     return {"last": chunk.last, "digest": chunk.digest, **counts.to_json()}

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,7 +19,7 @@ from malmungchi.schemas.work import ROLES, Columns
 from malmungchi.transforms.formats import paragraphs
 from malmungchi.transforms.formats.base import Base, Broken, InputError, Rows, Split
 from malmungchi.transforms.formats.columns import may_have_a_role
-from malmungchi.transforms.formats.rows import Fields, documents, keep_in_metadata, nulls, parse_dates, reject
+from malmungchi.transforms.formats.rows import Fields, documents, joined, keep_in_metadata, nulls, parse_dates, reject
 from malmungchi.transforms.formats.source import Source
 from malmungchi.transforms.io.decompress import BrokenError, Decompressed
 from malmungchi.transforms.kernels import jsonl
@@ -331,6 +332,18 @@ class _Members:
             text = pc.replace_with_mask(text, pa.array(mask), pa.array(joined, pa.string()))
         return text, wrong
 
+    def metadata(self, more: pa.Array) -> pa.Array:
+        """The objects of the member that has metadata, as JSON or as a string of it, with `more` behind them."""
+        kind = self.kind("metadata")
+        there = np.flatnonzero((kind != jsonl.ABSENT) & (kind != jsonl.NULL)).tolist()
+        given: list[str | None] = [None] * len(kind)
+        for row in there:
+            value = self.json("metadata", row).decode()
+            given[row] = orjson.loads(value) if kind[row] in (jsonl.STRING, jsonl.ESCAPED) else value
+        found, odd = joined(pa.array(given, pa.string()), more)
+        json = functools.partial(self.json, "metadata")
+        return keep_in_metadata(found, np.flatnonzero(odd), self.columns.metadata, json)
+
     def json(self, role: str, row: int) -> bytes:
         """A value as JSON text."""
         w = self.names.index(getattr(self.columns, role))
@@ -347,7 +360,8 @@ def _parse(source: Source, block: Block, lines: Lines) -> tuple[Fields, bool]:
     """(the lines as rows, has the last its own verdict even if the file breaks off there); blank lines are no rows."""
     n, starts, ends = len(lines.starts), lines.starts, lines.ends
     columns, config = source.file.columns, source.read
-    names = list(dict.fromkeys(name for role in ROLES if (name := getattr(columns, role))))
+    roles = [getattr(columns, role) for role in (*ROLES, "metadata", "copies")]
+    names = list(dict.fromkeys(name for name in (*roles, *columns.left) if name))
     encoded = [name.encode() for name in names]
     name_bytes = np.frombuffer(b"".join(encoded), np.uint8).copy()
     name_offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int64)
@@ -367,7 +381,9 @@ def _parse(source: Source, block: Block, lines: Lines) -> tuple[Fields, bool]:
     metadata = pa.StringArray.from_buffers(len(codes), pa.py_buffer(offsets), pa.py_buffer(meta), there)
     members = _Members(block.data, columns, names, kinds, spans)
     values: dict[str, pa.Array] = {}
-    for role in ROLES[1:]:
+    if columns.metadata:
+        metadata = members.metadata(metadata)
+    for role in (*ROLES[1:], "copies"):
         kind = members.kind(role)
         odd = kind > jsonl.NUMBER  # true, false, objects and arrays name nothing and are no dates
         values[role] = members.strings(role, np.where(odd, jsonl.ABSENT, kind).astype(np.uint8))

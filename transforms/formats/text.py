@@ -47,7 +47,7 @@ class _File:
         name = pa.array([source.file.name], pa.string())
         fields = Fields(
             np.ones(1, np.int64), text, np.zeros(1, bool), none, none, none,
-            name, none, none, none, never, never, none,
+            name, none, none, none, never, never, none, none,
         )  # fmt: skip
         good, bad = documents(fields, source)
         if self._media_type and good.num_rows:

@@ -162,7 +162,7 @@ def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
     verdict = verdicts.take(pa.array(by_ordinal[place[has]]))
     kept = np.ones(len(ordinal), bool)
     kept[has] = verdict["kept"].to_numpy(zero_copy_only=False)
-    count = np.ones(len(ordinal), np.int64)
+    count = pc.fill_null(rows["copies"], 1).to_numpy().astype(np.int64)[order]
     count[has] = verdict["duplicate_count"].to_numpy()
     # Each kept row is copied once, straight to its place.
     stay = rows.take(pa.array(order[kept]))

@@ -101,7 +101,8 @@ def test_a_document_in_full(tmp_path: Path) -> None:
     del document["metadata"]
     utc = datetime.UTC
     assert document == {
-        "ordinal": 3 << ROW_BITS | 1, "id": "17", "text": "가\n나\x00😀", "url": "http://a", "source": "신문",
+        "ordinal": 3 << ROW_BITS | 1, "copies": None, "id": "17",
+        "text": "가\n나\x00😀", "url": "http://a", "source": "신문",
         "license": "CC0", "published_at": datetime.datetime(2020, 2, 29, 3, 30, tzinfo=utc),
         "collected_at": datetime.datetime.fromtimestamp(1_600_000_000, utc), "file": "뉴스.v1.jsonl", "row": 1,
     }  # fmt: skip
