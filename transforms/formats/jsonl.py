@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from malmungchi.schemas.config import Read
 from malmungchi.schemas.document import REJECT, concat
-from malmungchi.schemas.work import ROLES, Columns
-from malmungchi.transforms.formats import paragraphs
+from malmungchi.schemas.work import ROLES, Columns, InputFile
+from malmungchi.transforms.formats import json_document, paragraphs
 from malmungchi.transforms.formats.base import Base, Broken, InputError, Rows, Split
 from malmungchi.transforms.formats.columns import may_have_a_role
 from malmungchi.transforms.formats.rows import Fields, documents, joined, keep_in_metadata, nulls, parse_dates, reject
@@ -162,7 +162,7 @@ class JsonLines(Base):
         """Names of the members of the first rows. Raises InputError for one JSON document instead of lines."""
         block, opening = head(source.stream(), source.read.max_line_bytes)
         names = member_names(block, source.read)
-        _check_lines(source.file.name, opening, names)
+        _check_lines(source.file, opening, object_count(block))
         return names
 
     def split(self, source: Source, target: int) -> list[Split]:
@@ -182,15 +182,12 @@ class JsonLines(Base):
                 yield Broken(lines.first + parsed.count - parsed.torn, block.broken.rule, block.broken.cause)
 
 
-def _check_lines(name: str, opening: bytes, columns: Sequence[str]) -> None:
-    """Raises InputError for one JSON document instead of lines, by its first bytes and the columns of its rows."""
-    text = opening.removeprefix(_BOM).lstrip()
-    lines = [line.strip() for line in text.split(b"\n", 2)[:2]]
-    # Of an array that has a line for each element, the last element alone is a row.
-    array = text.startswith(b"[") and (not columns or (lines[0] == b"[" and lines[-1].endswith(b",")))
-    if array or (lines[0] == b"{" and not columns):
-        make = "'.[]'` makes" if array else "'.document[]'` (or whatever its list of documents is called) makes"
-        raise InputError(f"{name}: a JSON document, not JSON lines: `jq -c {make} lines of it")
+def _check_lines(file: InputFile, opening: bytes, rows: int) -> None:
+    """Raises InputError for one JSON document instead of lines, by its first bytes and how many objects its first lines
+    are."""
+    kind, member = json_document.kind_of(opening, rows)
+    if kind:
+        raise InputError(json_document.advice(file, kind, member))
 
 
 def line_ranges(stream: Decompressed, target: int) -> list[Split]:
@@ -271,15 +268,27 @@ def member_names(block: Block, read: Read) -> list[str]:
     return list(names)
 
 
-def _names(block: Block, limit: int) -> Iterator[str]:
-    """Names of the members of the objects among the first PEEK_ROWS lines, as often as they come."""
+def object_count(block: Block) -> int:
+    """How many of the first lines of a block are JSON objects."""
+    starts, ends = _first_lines(block)
+    return int(jsonl.objects(block.data, starts, ends).sum())
+
+
+def _first_lines(block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and ends of the first PEEK_ROWS lines."""
     starts, ends = np.empty(PEEK_ROWS, np.int64), np.empty(PEEK_ROWS, np.int64)
     n, behind = jsonl.lines(block.data, 0, block.size, starts, ends)
     if n < PEEK_ROWS and block.ended and behind < block.size:  # a last line without a line end
         starts[n], ends[n], n = behind, block.size, n + 1
     n = int(np.searchsorted(starts[:n], PEEK_BYTES))
+    return starts[:n], ends[:n]
+
+
+def _names(block: Block, limit: int) -> Iterator[str]:
+    """Names of the members of the objects among the first PEEK_ROWS lines, as often as they come."""
+    starts, ends = _first_lines(block)
     spans = np.empty((256, 2), np.int64)
-    for row in np.flatnonzero(jsonl.objects(block.data, starts[:n], ends[:n]) & (ends[:n] - starts[:n] <= limit)):
+    for row in np.flatnonzero(jsonl.objects(block.data, starts, ends) & (ends - starts <= limit)):
         at, depth = int(starts[row]), 0
         while at < ends[row]:
             count, at = jsonl.member_names(block.data, at, depth, ends[row], spans)
