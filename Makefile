@@ -19,7 +19,7 @@ help: ## this text
 demo: $(VENV)/.runtime ## build a release from samples/ and say where it is
 	@rm -rf demo
 	$(VENV)/bin/malmungchi build --input 'samples/*.jsonl*' --input samples/letters.parquet \
-	    --input samples/essay.txt --output demo/release
+	    --input samples/essay.txt --input samples/proverbs.csv --output demo/release
 	@echo
 	@echo "Release:  demo/release"
 	@echo "Summary:  demo/release/manifest.json, and for people demo/release/README.md"

@@ -34,7 +34,7 @@ import pyarrow.dataset as ds
 
 from benchmarks.build import Watch
 from malmungchi.pipelines.stages import TASK_FOLDERS
-from malmungchi.schemas.release import FOLDERS
+from malmungchi.schemas.names import FOLDERS
 from tests.support import corpus
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -143,7 +143,7 @@ def _passes(plan: Plan, cluster: Cluster) -> float:
     """How often a byte of the input is read: once by each stripe of its file."""
     read = passed = 0
     for share in shares(plan, cluster.workers, local=not cluster.store):
-        for item in cut(share.file, plan.chunk_bytes, share.bytes).items:
+        for item in cut(share.file, plan.config, plan.chunk_bytes, share.bytes).items:
             read += item.bytes
             passed += item.bytes * len(stripes(item, share.bytes, share.most))
     return passed / max(1, read)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import io
 import json
 import sys
 import unicodedata
@@ -50,8 +52,8 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def write(folder: Path) -> None:
-    """Writes notes.jsonl, articles.jsonl.zst, letters.parquet and essay.txt to `folder`."""
-    of: dict[str, list[dict[str, Any]]] = {"notes": [], "articles": [], "letters": [], "essay": []}
+    """Writes notes.jsonl, articles.jsonl.zst, letters.parquet, essay.txt and proverbs.csv to `folder`."""
+    of: dict[str, list[dict[str, Any]]] = {"notes": [], "articles": [], "letters": [], "essay": [], "proverbs": []}
     for document in documents():
         file = of[document.pop("file")]
         del document["fate"]
@@ -78,6 +80,15 @@ def write(folder: Path) -> None:
     pq.write_table(pa.Table.from_pylist(letters), folder / "letters.parquet", compression="zstd", row_group_size=6)
 
     (folder / "essay.txt").write_text(of["essay"][0]["text"], encoding="utf-8", newline="\n")
+
+    # As a spreadsheet saves it: a mark at the start, lines that end in CR LF, texts over several lines in quotes. One
+    # row has a cell too many, as happens where somebody forgot the quotes.
+    table = io.StringIO()
+    writer = csv.DictWriter(table, ["id", "text", "source", "url", "license", "date"], lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(of["proverbs"])
+    table.write("no-quotes,가는 말이 고와야, 오는 말이 곱다,속담풀이,,CC0-1.0,2024-06-06\r\n")
+    (folder / "proverbs.csv").write_bytes(b"\xef\xbb\xbf" + table.getvalue().encode())
 
 
 if __name__ == "__main__":

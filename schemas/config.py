@@ -34,23 +34,23 @@ class Read(Section, name="read"):
     license: str = setting("", "column that holds the licence; empty: detected from common names")
     published_at: str = setting("", "column that holds the date of publication; empty: detected from common names")
     collected_at: str = setting("", "column that holds the date of collection; empty: detected from common names")
-    media_type: str = setting("", "what the text column holds, such as text/html; empty: plain text")
+    media_type: str = setting("", "media type of the text column, such as text/html; empty: plain text")
     max_line_bytes: int = setting(
         64 << 20, "a longer line is rejected, and never held in memory", ge=1 << 10, le=1 << 30
     )
     max_text_bytes: int = setting(32 << 20, "a longer text is rejected", ge=1, le=1 << 30)
-    strict: bool = setting(False, "a file with a break in it (truncated, corrupt) fails the job")
+    strict: bool = setting(False, "a truncated or corrupt file fails the job")
 
 
 @dataclasses.dataclass(frozen=True)
 class Normalize(Section, name="normalize"):
     """NFC is always done; the rest can be switched off one by one."""
 
-    fillers: bool = setting(True, "remove Hangul fillers that pad without being seen")
+    fillers: bool = setting(True, "remove invisible Hangul fillers")
     zero_width: bool = setting(True, "remove zero-width characters and soft hyphens outside joined emoji")
     control: bool = setting(True, "remove control characters other than tab and line feed")
-    halfwidth_jamo: bool = setting(True, "half-width jamo to compatibility jamo; ㆍ used as a dot to ·")
-    whitespace: bool = setting(True, "one kind of line end, no blanks at line ends, no blank edges")
+    halfwidth_jamo: bool = setting(True, "turn half-width jamo into compatibility jamo, and ㆍ used as a dot into ·")
+    whitespace: bool = setting(True, "make line ends uniform; remove blanks at line ends and at both ends of the text")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Language(Section, name="language"):
 
     korean_share: float = setting(0.30, "share of Hangul among letters from which a document is Korean", gt=0, le=1)
     prose_share: float = setting(
-        0.40, "share in the prose, without code, from which it is Korean mixed with something else"
+        0.40, "share in the prose, without code, from which it counts as Korean mixed with something else"
     )
     mixed_share: float = setting(
-        0.10, "least share in the text without markup and fenced code; below it a document is not Korean"
+        0.10, "share in the text without markup and fenced code below which a document is not Korean"
     )
     keep_mixed: bool = setting(True, "keep what is tagged ko-mixed")
     drop: bool = setting(True, "drop what is not Korean; off: only tag it")
@@ -101,10 +101,10 @@ ORDER_KEYS = ("priority", "licensed", "longest", "shortest", "newest", "oldest",
 class Deduplicate(Section, name="deduplicate"):
     """Which documents are duplicates, and which of them stays."""
 
-    exact: bool = setting(True, "drop documents whose letters and digits equal another's")
-    near: bool = setting(True, "drop documents whose shingles are nearly those of a kept one")
+    exact: bool = setting(True, "drop documents with the same letters and digits as another")
+    near: bool = setting(True, "drop documents whose shingles are nearly the same as a kept document's")
     threshold: float = setting(
-        0.8, "true Jaccard similarity of shingle sets from which two are near-duplicates", gt=0, le=1
+        0.8, "true Jaccard similarity of shingle sets from which two documents are near-duplicates", gt=0, le=1
     )
     prefer: list[str] = setting(  # noqa: RUF009
         ["priority", "licensed", "longest", "oldest", "id"],
@@ -124,17 +124,17 @@ class Deduplicate(Section, name="deduplicate"):
             if key not in ORDER_KEYS:
                 hint = did_you_mean(key, ORDER_KEYS)
                 raise ConfigError(
-                    f"deduplicate.prefer: {key!r} is none of {', '.join(ORDER_KEYS)}{hint}",
+                    f"deduplicate.prefer: {key!r} is not one of {', '.join(ORDER_KEYS)}{hint}",
                     "deduplicate.prefer",
                 )
         if self.priority and "priority" not in self.prefer:
             raise ConfigError(
-                f"deduplicate.priority = {self.priority!r}: it counts only if deduplicate.prefer has 'priority' in it",
+                f"deduplicate.priority = {self.priority!r}: no effect unless deduplicate.prefer includes 'priority'",
                 "deduplicate.priority",
             )
         if self.near and not self.exact:
             raise ConfigError(
-                "deduplicate.exact = False: near-duplicates include exact ones; set deduplicate.near off too",
+                "deduplicate.exact = False: near-duplicates include exact ones; set deduplicate.near to false too",
                 "deduplicate.exact",
             )
 
@@ -146,7 +146,7 @@ class Shards(Section, name="shards"):
     target_bytes: int = setting(
         512 << 20, "bytes of text in a shard, about; fewer where that gives enough shards", ge=1 << 16
     )
-    min_shards: int = setting(8, "shards to have at least, as long as each holds 8 MiB of text", ge=1, le=100_000)
+    min_shards: int = setting(8, "least number of shards, as long as each holds 8 MiB of text", ge=1, le=100_000)
     row_group_bytes: int = setting(16 << 20, "bytes of text in a row group, about", ge=1 << 12)
     compression_level: int = setting(3, "zstd level", ge=-7, le=22)
 
@@ -163,7 +163,7 @@ class Execution(Section, name="execution"):
         "bytes of input in a chunk, about; 0: 16MiB, and 64MiB from 4TiB of input on, where a worker needs 2 GB anyway",
     )
     staging: str = setting("", "where intermediate files go; empty: a folder inside the output")
-    keep_staging: bool = setting(False, "leave the intermediate files when done")
+    keep_staging: bool = setting(False, "keep the intermediate files when done")
     shared_paths: bool = setting(False, "on a cluster: all workers mount local paths at the same place as this machine")
     stall_seconds: int = setting(300, "seconds without progress of local workers before the job fails; 0: never", ge=0)
 
@@ -182,7 +182,7 @@ class Input:
     """Files that are read in one way. What it does not say is as in the rest of the configuration."""
 
     files: list[str] = setting([], "addresses or patterns of its files")  # noqa: RUF009
-    name: str = setting("", "tells its files from those of the same names in other inputs; empty: its folder")
+    name: str = setting("", "tells its files from files of the same names in other inputs; empty: its folder")
     format: str = setting("", "format of its files; empty: by their names (`malmungchi formats` lists them)")
     source: str = setting("", "name of the source of documents that name none; empty: the file's name")
     license: str = setting("", "licence of documents that name none")
@@ -313,7 +313,7 @@ def _input(data: Any, name: str) -> Input:
             known = ", ".join([*sorted(own), *nested])
             raise ConfigError(f"unknown setting {name}.{key}{hint} (known: {known})", f"{name}.{key}")
     if not plain.get("files"):
-        raise ConfigError(f"{name}: say which files: an address, a pattern, or a list of these", name)
+        raise ConfigError(f"{name}: give its files: an address, a pattern, or a list of these", name)
     return Input(**plain, settings=more)
 
 
@@ -324,14 +324,14 @@ def from_mapping(data: Mapping[str, Any]) -> Config:
     of range.
     """
     if not isinstance(data, Mapping):
-        raise ConfigError(f"a mapping of sections is expected, this is {type(data).__name__}")
+        raise ConfigError(f"expected a mapping of sections, not {type(data).__name__}")
     known = known_sections()
     parts: dict[str, Any] = {}
     brought: dict[str, Any] = {}
     for name, values in data.items():
         if name == "inputs":
             if not isinstance(values, list):
-                raise ConfigError("inputs: a list of inputs is expected", "inputs")
+                raise ConfigError("inputs: expected a list of inputs", "inputs")
             parts[name] = [_input(item, f"inputs.{number}") for number, item in enumerate(values, 1)]
             continue
         if name not in known:

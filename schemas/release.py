@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from malmungchi.schemas.document import DOCUMENT, REJECT
 from malmungchi.schemas.errors import MalmungchiError
+from malmungchi.schemas.names import FOLDERS
 
 SCHEMA_VERSION = "1"
 
@@ -57,11 +58,6 @@ LEDGER = pa.schema(
 )
 
 REJECTS = REJECT
-
-FOLDERS = ("data", "rejects", "duplicates")
-
-MANIFEST = "manifest.json"
-CARD = "README.md"
 
 
 class ManifestError(MalmungchiError):

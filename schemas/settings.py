@@ -178,7 +178,7 @@ def checked(section: type[Any], values: Any, name: str) -> dict[str, Any]:
     """The values of a mapping by setting, each of its type. Raises ConfigError for an unknown key (with the nearest
     known one) or a wrong type; `name` is how messages call the section."""
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{name}: a mapping of settings is expected, this is {type(values).__name__}", name)
+        raise ConfigError(f"{name}: expected a mapping of settings, not {type(values).__name__}", name)
     fields = {field.name: (field, kind) for field, kind in settings(section)}
     found = {}
     for key, value in values.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
+import io
 import os
 import sys
 import traceback
@@ -32,7 +34,7 @@ EXAMPLES = """examples:
 
 def _some(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
@@ -56,23 +58,23 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
     for stage, text in (
         ("build", "read, clean and deduplicate text, and publish it as Parquet shards"),
-        ("refine", "only the first stage of build: read, normalise, filter, fingerprint"),
-        ("deduplicate", "build as far as its second stage: find duplicates"),
-        ("publish", "build to its end from what is staged, or from the start: write the release"),
+        ("refine", "run build up to its first stage: read, normalise, filter, fingerprint"),
+        ("deduplicate", "run build up to its second stage: find duplicates"),
+        ("publish", "run build to its end: publish what is staged, or start at the beginning"),
     ):
         command = add(stage, text)
         command.usage = f"malmungchi {stage} --input URL --output URL [settings] [Beam's options]"
         command.add_argument("--input", action="append", default=[], metavar="URL",
-                             help="file or glob, anywhere fsspec reaches; give it again for more (inputs with "
+                             help="file or pattern, anywhere fsspec reaches; repeat it for more (inputs with "
                                   "settings of their own: a list `inputs:` in the settings file)")  # fmt: skip
         command.add_argument("--output", required=True, metavar="URL", help="folder of the release")
         command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-        command.add_argument("--restart", action="store_true", help="throw away what an unfinished job has done")
+        command.add_argument("--restart", action="store_true", help="discard what an unfinished job has done")
         command.add_argument("--quiet", action="store_true", help="no progress, no summary")
         options.add_arguments(command)
-    command = add("verify", "check every checksum, count and schema of a release again")
+    command = add("verify", "check every checksum, count and schema of a release")
     command.add_argument("release", metavar="URL", help="folder of the release")
-    command = add("inspect", "look into a release: rows, rejects, duplicates, one document's fate")
+    command = add("inspect", "show rows, rejects and duplicates of a release, or what became of a document")
     command.add_argument("release", metavar="URL", help="folder of the release")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--id", help="explain what became of the document with this id")
@@ -84,11 +86,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     command = add("doctor", "check the runner, its workers and the storage that a big job will have, before it starts")
     command.usage = "malmungchi doctor [--staging URL] [--output URL] [--input URL] [settings] [Beam's options]"
     command.add_argument("--input", action="append", default=[], metavar="URL",
-                         help="file or glob that workers must be able to read; give it again for more")  # fmt: skip
-    command.add_argument("--output", default="", metavar="URL", help="folder of the release to be, or one above it")
+                         help="file or pattern that workers must be able to read; repeat it for more")  # fmt: skip
+    command.add_argument("--output", default="", metavar="URL", help="folder for the release, or one above it")
     options.add_arguments(command)
     add("config", "print a commented default configuration")
-    add("formats", "list the formats that are read, and the media types whose text is extracted")
+    add("formats", "list the formats that can be read, and the media types whose text can be extracted")
     return parser, commands.choices
 
 
@@ -100,39 +102,44 @@ def _job_command(arguments: argparse.Namespace, beam: list[str], config: Config)
     beam = registry.complete(beam, config.execution.workers)
     config = config.with_inputs(arguments.input)
     if not config.inputs:
-        raise ConfigError("no input: say --input URL, or have a list `inputs:` in the settings file")
-    found = discover(config.inputs)
+        raise ConfigError("no input: give --input URL, or a list `inputs:` in the settings file")
+    say = (lambda note: None) if arguments.quiet else (lambda note: print(f"note: {note}", file=sys.stderr))
+    found = discover(config.inputs, say)
     large = sum(each.info["size"] or 0 for each in found) > forkserver.IN_PROCESS_BYTES
     with temporary.used():
-        if registry.is_local(beam) and (config.execution.workers or large) and not arguments.dry_run:
-            forkserver.prepare()  # before all else that takes time
+        workers = registry.is_local(beam) and bool(config.execution.workers or large)
+        if workers and not arguments.dry_run:
+            forkserver.prepare(arguments.quiet)  # before all else that takes time
         try:
-            return _job(arguments, beam, config, found)
+            return _job(arguments, beam, config, found, alone=not workers)
         finally:
             forkserver.end()
 
 
-def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: list[Found]) -> int:
+def _job(arguments: argparse.Namespace, beam: list[str], config: Config, found: list[Found], alone: bool) -> int:
+    """Runs a job; `alone` if no process beside this one compiles kernels."""
     with loading():
         from malmungchi.pipelines.job.build import build
         from malmungchi.pipelines.job.display import Display
         from malmungchi.pipelines.job.dry_run import dry_run
         from malmungchi.pipelines.job.job import Job
         from malmungchi.pipelines.plan.planner import look_into
+        from malmungchi.pipelines.process import compiling
         from malmungchi.pipelines.runners import registry
 
     display = Display(arguments.quiet)
-    job = Job(look_into(found, config), arguments.output.rstrip("/"), beam, display)
-    files = [file for each in config.inputs for file in each.files]
-    places: dict[str, Sequence[str]] = {"--input": files, "--output": [job.output], "--staging": [job.staging]}
-    registry.check(beam, places, config.execution.shared_paths)
-    if arguments.dry_run:
-        print(dry_run(job, arguments.restart))
-        return 0
-    if not registry.is_local(beam):
-        display.elsewhere = job.finished
-    until = "publish" if arguments.command == "build" else arguments.command
-    manifest = build(job, arguments.restart, until)
+    with compiling.announced(display.say) if alone else contextlib.nullcontext():
+        job = Job(look_into(found, config), arguments.output.rstrip("/"), beam, display)
+        files = [file for each in config.inputs for file in each.files]
+        places: dict[str, Sequence[str]] = {"--input": files, "--output": [job.output], "--staging": [job.staging]}
+        registry.check(beam, places, config.execution.shared_paths)
+        if arguments.dry_run:
+            print(dry_run(job, arguments.restart))
+            return 0
+        if not registry.is_local(beam):
+            display.elsewhere = job.finished
+        until = "publish" if arguments.command == "build" else arguments.command
+        manifest = build(job, arguments.restart, until)
     if manifest is not None:
         display.finish(manifest, job.output, job.reused)
     return 0
@@ -190,10 +197,27 @@ def _bug(error: Exception) -> int:
     return 1
 
 
+def _tolerant() -> None:
+    """Makes the standard streams take everything: a stream that is closed takes it and says nothing, and a terminal
+    that cannot show a character shows a question mark."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # else the next file that is opened would have this number
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code. What a user can mend is said in one line, without a traceback; anything else is
     said to be a bug, with its kind and place."""
     quiet()
+    _tolerant()
     try:
         with signals.listening():
             return _run(sys.argv[1:] if argv is None else argv)

@@ -146,7 +146,7 @@ def _tree(text: str, file: str) -> tuple[dict[str, Any], dict[str, int]]:
     def inputs_of(node: yaml.Node) -> Any:
         """The list of inputs, each a mapping of settings and of sections."""
         if not isinstance(node, yaml.SequenceNode) or not all(isinstance(n, yaml.MappingNode) for n in node.value):
-            fail("inputs: a list of inputs is expected, each with `files`", node.start_mark)
+            fail("inputs: expected a list of inputs, each with `files`", node.start_mark)
         found = []
         for number, each in enumerate(node.value, 1):
             name = f"inputs.{number}"
@@ -283,13 +283,13 @@ def commented_default() -> str:
 
 
 _INPUTS = """
-# Files that are read in one way each. What an input does not say is as above; --input adds inputs without settings.
+# Files that are read in one way each. What an input leaves out is as above; --input adds inputs without settings.
 # inputs:
 #   - files: crawl/*.jsonl.zst         # an address or pattern, or a list of them
 #     source: crawl                    # of documents that name none
 #     license: CC-BY-4.0               # of documents that name none
 #   - files: [reviews.csv, more.tsv]
-#     name: reviews                    # tells its files from those of the same names in other inputs
+#     name: reviews                    # tells its files from files of the same names in other inputs
 #     format: csv                      # where the name does not tell
 #     read:
 #       text: sentence
@@ -367,12 +367,12 @@ def beam_arguments(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> l
     if rest:
         word = rest[0].partition("=")[0]
         if not word.startswith("-"):
-            raise ConfigError(f"{word!r} belongs to no option; input files are given with --input")
+            raise ConfigError(f"{word!r} does not belong to any option; give input files with --input")
         near = difflib.get_close_matches(word.replace("_", "-"), ours, n=1, cutoff=0.8)
         near = near or difflib.get_close_matches(word, ours + beams, n=1, cutoff=0.7)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"{word} is an option neither of malmungchi nor of Beam{hint} "
+            f"{word} is not an option of malmungchi or of Beam{hint} "
             "(what only a runner's job server knows goes behind a lone --)"
         )
     return checked + passed

@@ -79,8 +79,8 @@ def _about_threads(answers: list[dict[str, Any]]) -> Iterator[Finding]:
     if shared:
         yield Finding(
             WARNING,
-            f"threads: {shared} worker processes did several tasks at once, which Python lets run in turn for the most",
-            "give each worker process one thread, and have more of them (dask worker --nthreads 1, "
+            f"threads: {shared} worker processes did several tasks at once, which Python mostly runs in turn",
+            "give each worker process one thread, and start more of them (dask worker --nthreads 1, "
             "--sdk_worker_parallelism, --number_of_worker_harness_threads=1)",
         )
 
@@ -93,7 +93,7 @@ def _about_memory(processes: dict[tuple[str, int], dict[str, Any]], hosts: Count
         share = memory // hosts[host]
         what = f"memory: {host} has {human(memory)} for {hosts[host]} worker processes"
         if share < _MEMORY_BYTES:
-            yield Finding(PROBLEM, what, "a worker takes up to about 700 MB: give it 1 GB, or have fewer on this host")
+            yield Finding(PROBLEM, what, "a worker takes up to about 700 MB: give it 1 GB, or run fewer on this host")
         else:
             yield Finding(OK, what)
 
@@ -108,7 +108,7 @@ def _about_clocks(answers: list[dict[str, Any]], started: float, ended: float) -
         yield Finding(
             WARNING,
             f"clock: that of {host} is off by at least {worst:.0f} s",
-            "let NTP set it: object stores refuse requests that are minutes off, and locks are judged by heartbeats",
+            "set it by NTP: object stores refuse requests that are minutes off, and locks rely on heartbeats",
         )
     else:
         yield Finding(OK, f"clock: those of all workers are within {_CLOCK_SECONDS:.0f} s of this one")

@@ -33,6 +33,11 @@ def _progress(name: str, expected: int, seconds: float) -> tuple[int, str]:
     return size, f"{documents:,} documents, {human(size)}, {human(size / seconds)}/s"
 
 
+def _console(stream: TextIO) -> Console:
+    """A console that shows names and texts as they are: what looks like rich's markup is none."""
+    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
 class Display:
     """Progress of a job's stages: a bar on a terminal, plain lines otherwise, nothing when quiet.
 
@@ -99,13 +104,13 @@ class Display:
 
     def _bar(self, name: str, expected: int, stop: threading.Event, failed: threading.Event) -> None:
         columns = (
-            TextColumn("{task.description:<12}"),
+            TextColumn("{task.description:<12}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(file=self._stream)) as bar:
+        with Progress(*columns, console=_console(self._stream)) as bar:
             task = bar.add_task(name, total=expected or None, detail="")
             start = time.monotonic()
             while not stop.wait(_ELSEWHERE_SECONDS if self.elsewhere else _BAR_SECONDS):
@@ -133,7 +138,7 @@ class Display:
         for reason, count in counts["rejected"].items():
             table.add_row(f"- {reason}", f"{count:,}", f"{count / total:.1%}")
         table.add_row("= kept", f"{counts['kept']:,}", f"{counts['kept'] / total:.1%}", style="bold")
-        console = Console(file=self._stream, highlight=False)
+        console = _console(self._stream)
         console.print(table)
         others = [f"{name} {count:,}" for name, count in list(manifest.languages.items())[:12]]
         if others:
@@ -143,7 +148,7 @@ class Display:
         text = sum(file.text_bytes for file in manifest.files)
         console.print(f"{human(text)} of text in {counted(shards, 'shard')}; {times}")
         if reused:
-            console.print(f"reused from an earlier attempt: {reused}", soft_wrap=True)
+            console.print(f"reused from an earlier attempt: {reused}")
         for warning in manifest.warnings:
             console.print(f"warning: {warning}", style="yellow")
         console.print(f"release: {output}\nsummary: {output}/README.md, {output}/manifest.json")

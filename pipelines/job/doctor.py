@@ -33,6 +33,8 @@ from malmungchi.transforms.io import storage
 # Of all inputs, so many are read.
 _INPUTS = 3
 
+_FIRST = "fix this first, then run the doctor again"
+
 
 def _ask(questions: Questions, arguments: Sequence[str], workers: int) -> list[Finding]:
     """Asks the workers of a runner, and says what the answers mean."""
@@ -41,7 +43,7 @@ def _ask(questions: Questions, arguments: Sequence[str], workers: int) -> list[F
     try:
         drive.run(lambda root: pipeline(root, questions, count), arguments, workers)
     except Exception as error:
-        return [Finding(PROBLEM, f"the runner does not run a pipeline: {error}", "mend this first, then ask again")]
+        return [Finding(PROBLEM, f"the runner cannot run a pipeline: {error}", _FIRST)]
     ended = time.time()
     names = storage.names(storage.join(questions.home, "answers"))
     read = storage.names(storage.join(questions.home, "read"))
@@ -85,7 +87,7 @@ def _build(home: str, arguments: Sequence[str], config: Config, workers: int) ->
         try:
             build(Job(plan, storage.join(home, "release"), arguments))
         except Exception as error:
-            return [Finding(PROBLEM, f"a tiny build on this runner fails: {error}", "mend this first, then ask again")]
+            return [Finding(PROBLEM, f"a tiny build on this runner fails: {error}", _FIRST)]
         seconds = time.monotonic() - start
         ours, theirs = digests(f"{folder}/release"), digests(storage.join(home, "release"))
     differ = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
@@ -119,7 +121,7 @@ def examine(
     staging = config.execution.staging or output
     if not staging:
         if not registry.sees_this_machine(arguments):
-            raise RunnerError("say --staging URL: a place that this machine and all workers read and write")
+            raise RunnerError("give --staging URL: a place that this machine and all workers read and write")
         staging = tempfile.gettempdir()
     registry.check(arguments, {"--input": inputs, "--output": [output or staging], "--staging": [staging]},
                   config.execution.shared_paths)  # fmt: skip

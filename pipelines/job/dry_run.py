@@ -74,5 +74,5 @@ def _there(job: Job, done: Manifest | None, restart: bool) -> str:
     if not job.place.is_begun():
         return "nothing is there yet: a new job"
     if restart:
-        return "throws away what an unfinished job has done"
-    return f"goes on with an unfinished job, finished tasks: {job.finished()}"
+        return "discards what an unfinished job has done"
+    return f"resumes an unfinished job; finished tasks: {job.finished()}"

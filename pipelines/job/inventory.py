@@ -35,7 +35,7 @@ class IncompleteError(MalmungchiError):
 
 def _missing(stage: str, what: list[str]) -> IncompleteError:
     names = ", ".join(what[:_NAMED]) + (f" and {len(what) - _NAMED} more" if len(what) > _NAMED else "")
-    return IncompleteError(f"{stage}: {names} not done; start the same command again to do only that")
+    return IncompleteError(f"{stage}: {names} not done; run the same command again to do only that")
 
 
 def _load(staging: str, names: list[str]) -> Iterator[records.Record | None]:

@@ -24,8 +24,9 @@ from malmungchi.pipelines.refine import refine
 from malmungchi.pipelines.release.card import card
 from malmungchi.pipelines.runners import drive, registry
 from malmungchi.pipelines.stages import TASK_FOLDERS, task_counts
+from malmungchi.schemas.names import CARD, MANIFEST
 from malmungchi.schemas.plan import Plan
-from malmungchi.schemas.release import CARD, MANIFEST, Manifest
+from malmungchi.schemas.release import Manifest
 from malmungchi.schemas.work import Share
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.segments import DamagedError
@@ -92,7 +93,7 @@ class Job:
         self.place.begin(restart)
         self._kept = self._tasks()
         if self._kept:
-            self.display.say(f"going on with an earlier attempt: {len(self._kept)} finished tasks are kept")
+            self.display.say(f"resuming an earlier attempt: {len(self._kept)} finished tasks are kept")
 
     def _stage(self, name: str, expected: int, check: Callable[[bool], T], build: Callable[[Any], Any]) -> T:
         """What `check` finds; if work is missing, what it finds after a run of the pipeline. It is told whether that is
@@ -127,8 +128,8 @@ class Job:
         kept = deduplicated.documents - deduplicated.dropped
         if (largest := int(deduplicated.bytes.max(initial=0))) > _LARGEST_PARTITION:
             raise OutputError(
-                f"{human(largest)} of text have come to one partition, which one task must hold: most documents have "
-                "the same id. Name a column that tells them apart (read.id), or one that is not there; use --restart"
+                f"{human(largest)} of text are in one partition, which one task must hold in memory: most documents "
+                "have the same id. Set read.id to a column that tells them apart, and use --restart"
             )
         shards = pack(
             (deduplicated.bytes - deduplicated.dropped_bytes).tolist(), kept.tolist(), self.plan.config.shards

@@ -63,7 +63,7 @@ def _read(uri: str) -> Owner | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError):
-        return Owner("", "an unknown job", "", 0, xxhash.xxh3_64_hexdigest(data), 0.0)
+        return Owner("", "an unknown process", "", 0, xxhash.xxh3_64_hexdigest(data), 0.0)
 
 
 class Lock:
@@ -93,7 +93,7 @@ class Lock:
         if abs(time.time() - owner.beat) < DEAD_SECONDS:
             return True
         # Its clock and ours may differ: only what is seen counts.
-        self._say(f"{uri}: watching for {WATCH_SECONDS:.0f} s whether {owner.name} lives")
+        self._say(f"{uri}: watching for {WATCH_SECONDS:.0f} s to see whether {owner.name} is alive")
         until = time.monotonic() + WATCH_SECONDS
         while time.monotonic() < until:
             time.sleep(min(1.0, WATCH_SECONDS / 4))
@@ -122,8 +122,8 @@ class Lock:
 
     def _locked(self, owner: Owner, uri: str) -> LockedError:
         return LockedError(
-            f"{owner.name} works on this job ({uri}). Wait for its end or stop it; if it died on another machine, "
-            f"try again in {DEAD_SECONDS:.0f} s"
+            f"{owner.name} is working on this job ({uri}). Wait until it ends, or stop it; if it died on another "
+            f"machine, try again in {DEAD_SECONDS:.0f} s"
         )
 
     def _beat(self) -> None:

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from malmungchi.pipelines.job import lock
 from malmungchi.schemas.errors import MalmungchiError
+from malmungchi.schemas.names import CARD, FOLDERS, MANIFEST
 from malmungchi.schemas.plan import Plan, changes
-from malmungchi.schemas.release import CARD, FOLDERS, MANIFEST, Manifest, ManifestError
+from malmungchi.schemas.release import Manifest, ManifestError
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.io import storage
 
@@ -75,7 +76,7 @@ class Output:
                 raise OutputError(f"{manifest_uri}: {error}; choose another --output, or remove this one") from error
             if differs := self._differs(manifest):
                 raise OutputError(
-                    f"{self.uri} holds a finished release of other {differs}. Choose another --output, or remove it"
+                    f"{self.uri} holds a finished release with other {differs}. Choose another --output, or remove it"
                 )
             return manifest
         own = storage.join(self.uri, HOME)
@@ -124,7 +125,7 @@ class Output:
         if before.digest() != self.plan.digest():
             changes = "; ".join(self.plan.differences(before))
             raise OutputError(
-                f"{home} holds an unfinished job that differs: {changes}. Start it again as it was, or "
+                f"{home} holds an unfinished job that differs: {changes}. Run it again as it was, or "
                 "use --restart to throw away what it has done"
             )
         return True

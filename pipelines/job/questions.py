@@ -21,6 +21,7 @@ import orjson
 
 from malmungchi.pipelines.process.memory import available
 from malmungchi.pipelines.runners.versions import versions
+from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.transforms.io import storage
 
 _OBJECT_BYTES = 8 << 20
@@ -31,7 +32,7 @@ _RANGES = 20
 _ANSWER_SECONDS = 0.5
 
 
-class DoctorError(RuntimeError):
+class DoctorError(MalmungchiError):
     """A worker cannot do what it was asked; the message holds no text of any document."""
 
 

@@ -22,16 +22,21 @@ CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 # Below this much input, the start of worker processes costs more than they save.
 IN_PROCESS_BYTES = 24 << 20
 
+# Of that process's environment: nobody wants to read what it says.
+QUIET = "MALMUNGCHI_QUIET"
+
 _END_SECONDS = 5.0
 
 
-def prepare() -> None:
-    """Starts that process, once. It loads what workers need while the launcher goes on: the sooner, the better.
+def prepare(quiet: bool = False) -> None:
+    """Starts that process, once. It loads what workers need while the launcher goes on: the sooner, the better. Unless
+    `quiet`, it says so on stderr if it has to compile kernels.
 
     Raises OSError where the folder for temporary files has so long a name that no socket can be in it.
     """
     if _FORKS:
         CONTEXT.set_forkserver_preload(["malmungchi.pipelines.process.preloaded"])
+        os.environ.update({QUIET: "1"} if quiet else {})
         try:
             forkserver.ensure_running()
         except OSError as error:
@@ -41,6 +46,8 @@ def prepare() -> None:
             raise OSError(
                 f"{where}: too long a name for sockets below it; set TMPDIR to a folder with a short one"
             ) from None
+        finally:
+            os.environ.pop(QUIET, None)
 
 
 def end() -> None:

@@ -7,6 +7,7 @@ No thread may be left running here, since a fork would not copy it.
 from __future__ import annotations
 
 import os
+import sys
 
 from malmungchi.pipelines.process import signals
 from malmungchi.pipelines.process.logs import quiet
@@ -17,15 +18,23 @@ quiet()  # before Beam is imported
 
 from malmungchi.pipelines.process.memory import give_back, keep_heap, loading
 
+
+def _say(text: str) -> None:
+    if forkserver.QUIET not in os.environ:
+        print(text, file=sys.stderr, flush=True)
+
+
 with loading():
     from apache_beam.runners.worker import sdk_worker_main  # noqa: F401 (workers need it)
 
+    from malmungchi.pipelines.process import compiling, forkserver
     from malmungchi.pipelines.process.preload import preload
     from malmungchi.transforms.io import progress
     from malmungchi.transforms.text.language import load_detector
 
     os.environ.pop(progress.FOLDER, None)  # what is loaded here is nobody's progress
     keep_heap()
-    preload()
+    with compiling.announced(_say):
+        preload()
     load_detector()
 give_back()

@@ -31,7 +31,7 @@ class Stopped(KeyboardInterrupt):
 
     def __str__(self) -> str:
         name = signal.Signals(self.signum).name
-        return f"stopped by {name}: {self.kept}; start the same command again to go on"
+        return f"stopped by {name}: {self.kept}; run the same command again to resume"
 
 
 def _stop(signum: int, _: FrameType | None) -> None:

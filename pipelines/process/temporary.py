@@ -45,11 +45,15 @@ def used() -> Iterator[None]:
     """Makes the folder, and turns all temporary files of this process and of its children to it.
 
     It stays until the process ends, since multiprocessing keeps its sockets there. May be used within itself.
+    Compiled kernels are not among them: where they go is settled before. Raises OSError if they can go nowhere.
     """
     path = folder()
     if tempfile.tempdir == path:
         yield
         return
+    from malmungchi.transforms.kernels import cache  # it may raise, which nobody would catch at the top
+
+    cache.settle()
     if not os.path.isdir(path):
         _sweep(os.path.dirname(path))
         os.makedirs(path)

@@ -91,7 +91,7 @@ class _Handler(GrpcWorkerHandler):
         )
         with _lock:
             if _killed.is_set():  # Beam, in its own thread, does not know: nobody would end this worker
-                raise RuntimeError("the workers of this pipeline have been ended")
+                raise RuntimeError("the workers of this pipeline have been stopped")
             self._process.start()
             running.append(self._process)
 

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from malmungchi.schemas.errors import MalmungchiError
-from malmungchi.schemas.release import LEDGER, MANIFEST, REJECTS, Manifest, ManifestError, published_schema
+from malmungchi.schemas.names import MANIFEST
+from malmungchi.schemas.release import LEDGER, REJECTS, Manifest, ManifestError, published_schema
 from malmungchi.transforms.io import storage
 
 _EXCERPT = 200
@@ -123,14 +124,14 @@ def _inspect(release: str, arguments: argparse.Namespace) -> int:
     try:
         manifest = Manifest.from_json(storage.read_bytes(storage.join(release, MANIFEST)))
     except FileNotFoundError:
-        print(f"{release}: no {MANIFEST}: this is no release, or one that is not finished", file=sys.stderr)
+        print(f"{release}: no {MANIFEST}: this is not a release, or it is not finished", file=sys.stderr)
         return 1
     except ManifestError as error:
         raise InspectError(f"{release}: {MANIFEST} is {error}; inspect a release of this version") from error
     if arguments.id is not None:
         found = list(explain(release, manifest, arguments.id, arguments.limit))
         if not found:
-            print(f"{arguments.id}: no document of this id was read", file=sys.stderr)
+            print(f"{arguments.id}: no document with this id was read", file=sys.stderr)
             return 1
     elif arguments.duplicates:
         found = list(_clusters(release, manifest, arguments.limit))
@@ -139,7 +140,7 @@ def _inspect(release: str, arguments: argparse.Namespace) -> int:
         if arguments.rule and arguments.rule not in rules:
             hint = "; for duplicates use --duplicates" if f"deduplicate.{arguments.rule}" in counted else ""
             known = ", ".join(rules) or "none"
-            print(f"no rejects of rule {arguments.rule}; there are: {known}{hint}", file=sys.stderr)
+            print(f"no rejects by rule {arguments.rule}; there are: {known}{hint}", file=sys.stderr)
             return 1
         folder = "rejects" if arguments.rejects or arguments.rule else "data"
         chosen = pc.field("rule") == arguments.rule if arguments.rule else None

@@ -12,18 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from malmungchi.pipelines.release.card import card
-from malmungchi.schemas.release import (
-    CARD,
-    FOLDERS,
-    LEDGER,
-    MANIFEST,
-    REJECTS,
-    File,
-    Manifest,
-    ManifestError,
-    is_untouched,
-)
+from malmungchi.schemas.names import CARD, FOLDERS, MANIFEST
+from malmungchi.schemas.release import LEDGER, REJECTS, File, Manifest, ManifestError, is_untouched
 from malmungchi.transforms.io import storage
+from malmungchi.transforms.io.strangers import is_hidden, is_mark
 from malmungchi.transforms.kernels import strings
 from malmungchi.transforms.kernels.utf8 import string_buffers
 from malmungchi.transforms.text.steps import published
@@ -58,7 +50,7 @@ def _check_file(release: str, file: File, manifest: Manifest, order: _Order) -> 
         try:
             parquet = pq.ParquetFile(source)
         except pa.ArrowException as error:
-            yield f"{file.path}: no Parquet file ({type(error).__name__})"
+            yield f"{file.path}: not a Parquet file ({type(error).__name__})"
             return
         schema = {"data": published(), "rejects": REJECTS, "duplicates": LEDGER}[file.path.split("/")[0]]
         if not parquet.schema_arrow.equals(schema):
@@ -123,17 +115,17 @@ def problems(release: str) -> Iterator[str]:
         data = storage.read_bytes(storage.join(release, MANIFEST))
         manifest = Manifest.from_json(data)
     except FileNotFoundError:
-        yield f"{MANIFEST}: missing: this is no release, or one that was never finished"
+        yield f"{MANIFEST}: missing: this is not a release, or it was never finished"
         return
     except ManifestError as error:
         yield f"{MANIFEST}: {error}"
         return
     if not is_untouched(data):
-        yield f"{MANIFEST}: edited after it was written: its content does not have its own sha256"
+        yield f"{MANIFEST}: edited after it was written: its sha256 is not that of its content"
     listed = {file.path for file in manifest.files}
     for folder in FOLDERS:
         for name in storage.names(storage.join(release, folder)):
-            if f"{folder}/{name}" not in listed:
+            if f"{folder}/{name}" not in listed and not _is_left_behind(name):
                 yield f"{folder}/{name}: not in the manifest"
     broken = False
     order = _Order()
@@ -166,12 +158,27 @@ def problems(release: str) -> Iterator[str]:
         yield f"{MANIFEST}: kept documents by source are not what the shards hold"
 
 
+def _is_left_behind(name: str) -> bool:
+    return is_hidden(name) or is_mark(name)
+
+
+def notes(release: str) -> Iterator[str]:
+    """What systems and other programs have left in the folders of a release, which is no damage; one sentence each."""
+    for folder in FOLDERS:
+        found = [name for name in storage.names(storage.join(release, folder)) if _is_left_behind(name)]
+        if found:
+            shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+            yield f"{folder}: passed over what other programs left there: {shown}"
+
+
 def verify(release: str) -> int:
     """Prints what is wrong; 0 when nothing is, 1 otherwise."""
     count = 0
     for problem in problems(release):
         print(problem, file=sys.stderr)
         count += 1
+    for note in notes(release):
+        print(f"note: {note}", file=sys.stderr)
     if count:
         print(f"{release}: {count} problem(s)", file=sys.stderr)
         return 1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Where the worker pool listens when it stands beside each worker of a cluster, as Beam's images have it.
 SIDE_CAR = "localhost:50000"
 
-KEPT = "What is finished is kept: start the same command again, on this or another runner, to go on"
+KEPT = "What is finished is kept: run the same command again, on this or another runner, to resume"
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]", "embed", "[auto]", "[local]")
 
@@ -156,7 +156,7 @@ def with_worker_pool(given: Options) -> Options:
     if given.environment == "DOCKER" and not said:
         raise RunnerError(
             "--environment_type=DOCKER would start Beam's own image, which lacks this package: "
-            "say --environment_config=REGISTRY/malmungchi:TAG"
+            "give --environment_config=REGISTRY/malmungchi:TAG"
         )
     beside = given.environment in ("", "EXTERNAL") and "environment_options" not in given
     given = given.default("environment_type", "EXTERNAL")

@@ -80,7 +80,7 @@ def _cause(error: BaseException) -> str:
         return message
     known = getattr(builtins, kind, None)
     if isinstance(known, type) and issubclass(known, OSError):
-        return f"{message}. What is finished is kept: start the same command again to go on"
+        return f"{message}. What is finished is kept: run the same command again to resume"
     name = kind if isinstance(known, type) or kind.startswith(("pyarrow.", "numpy.")) else "error"
     return unexpected(name, place)
 

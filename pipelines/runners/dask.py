@@ -24,7 +24,7 @@ class Dask(Runner):
                 "--dask_scheduler_file=FILE; on one machine leave --runner out"
             )
         if "partition_size" in given:
-            raise RunnerError("--dask_partition_size has no effect here: say --dask_npartitions N, or --workers N")
+            raise RunnerError("--dask_partition_size has no effect here: use --dask_npartitions N, or --workers N")
         return given.default("dask_npartitions", partitions(workers), "npartitions") if workers else given
 
     def check(self, given: Options, places: Places) -> None:

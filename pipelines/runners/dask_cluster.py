@@ -195,7 +195,7 @@ class _Watch:
 
 
 _PAUSED = (
-    "Dask has paused all workers, since they have used up the memory that it thinks they have: start them with "
+    "Dask has paused all workers, since they have used up the memory that it allows them: start them with "
     f"--memory-limit 0, or with a limit of 2 GB for each thread. {KEPT}"
 )
 
@@ -216,7 +216,7 @@ def _wait(client: distributed.Client, futures: list[Any]) -> None:
                 error = future.exception()
                 if isinstance(error, distributed.KilledWorker):
                     raise ClusterError(
-                        f"the same task has ended {error.allowed_failures + 1} workers, probably for want of memory: "
+                        f"the same task has killed {error.allowed_failures + 1} workers, probably for lack of memory: "
                         "give each 1 GB for every thread, 2 GB for jobs above 32 GB (dask worker --nthreads 1). " + KEPT
                     )
                 raise error

@@ -65,7 +65,7 @@ def _job_server() -> Iterator[None]:
         yield
     except grpc.RpcError as error:  # the threads may notice it later than we do
         raise ClusterError(
-            f"the job server does not answer any more ({error.code().name}); its log, and that of the worker pool, "
+            f"the job server no longer answers ({error.code().name}); its log, and that of the worker pool, "
             f"say more. {KEPT}"
         ) from error
     threading.excepthook = before

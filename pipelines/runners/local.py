@@ -21,7 +21,7 @@ class Local(Runner):
     def complete(self, given: Options, workers: int) -> Options:
         for option in ("direct_num_workers", "direct_running_mode"):
             if option in given:
-                raise RunnerError(f"--{option} has no effect here: say --workers N")
+                raise RunnerError(f"--{option} has no effect here: use --workers N")
         return given
 
     def sees_this_machine(self, given: Options) -> bool:

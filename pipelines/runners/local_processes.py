@@ -71,7 +71,7 @@ class WatchedRunner(fn_runner.FnApiRunner):
                 if codes := worker.dead():
                     raise WorkerDiedError(
                         f"a worker process ended in the middle of its work (exit code {codes[0]}); it may have run out "
-                        "of memory. What is finished is kept: start the same command again, with fewer --workers if "
+                        "of memory. What is finished is kept: run the same command again, with fewer --workers if "
                         "memory is short"
                     )
                 stall.check()
@@ -106,5 +106,5 @@ class _Stall:
         if now - self._moved > self._seconds:
             raise WorkerDiedError(
                 f"the worker processes have done nothing for {self._seconds:.0f} s (execution.stall_seconds), and were "
-                "ended. What is finished is kept: start the same command again to go on"
+                "ended. What is finished is kept: run the same command again to resume"
             )

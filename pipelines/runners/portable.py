@@ -12,6 +12,6 @@ class Portable(Runner):
 
     def complete(self, given: Options, workers: int) -> Options:
         if "job_endpoint" not in given:
-            raise RunnerError("--runner portable needs the address of a job server: --job_endpoint=HOST:PORT")
+            raise RunnerError("--runner portable needs the address of a job server: give --job_endpoint=HOST:PORT")
         found = with_worker_pool(given)
         return found.default("sdk_worker_parallelism", workers) if workers else found

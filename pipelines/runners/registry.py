@@ -59,8 +59,8 @@ def runner_of(arguments: Sequence[str]) -> Runner:
     near = difflib.get_close_matches(asked.lower(), known, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise RunnerError(
-        f"--runner {asked}: no runner that can do a whole job{hint} (known: {', '.join(known)}, or module.Class of one "
-        "of yours)"
+        f"--runner {asked}: no runner that can do a whole job{hint} (known: {', '.join(known)}, or module.Class of "
+        "your own)"
     )
 
 

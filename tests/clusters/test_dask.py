@@ -114,7 +114,7 @@ def test_without_any_worker_left_it_stops_and_goes_on_locally(
     assert time.monotonic() - start < dask_cluster.LONELY_SECONDS + 10
     assert job.returncode == 1
     assert "all workers of the Dask cluster are gone" in said
-    assert "start the same command again" in said
+    assert "run the same command again" in said
     assert "Traceback" not in said
     done = malmungchi("build", "--input", inputs / "*.jsonl", "--output", output, *SETTINGS)
     assert "finished tasks are kept" in done.stderr
@@ -144,7 +144,7 @@ def test_a_task_that_ends_its_workers_is_an_error_that_says_what_to_do(elsewhere
         options = PipelineOptions([f"--dask_client_address={cluster.address}"])
         pipeline = beam.Pipeline(runner=dask_cluster.CoreRunner(), options=options)
         _ = pipeline | beam.Create([1]) | beam.Map(lambda _: __import__("os")._exit(1))
-        with pytest.raises(ClusterError, match=r"ended 2 workers, probably for want of memory.*--nthreads 1"):
+        with pytest.raises(ClusterError, match=r"killed 2 workers, probably for lack of memory.*--nthreads 1"):
             pipeline.run()
     finally:
         cluster.close()

@@ -111,7 +111,7 @@ def test_only_the_task_of_a_damaged_file_is_done_again(
     again = job(source, output)
     said: list[str] = []
     again.display.say = said.append  # type: ignore[method-assign]
-    again.end = lambda: None  # type: ignore[method-assign]
+    again.place.end = lambda: None  # type: ignore[method-assign]
     build(again)
     assert any(f"doing {stage}/{victim.stem} again" in line for line in said)
     assert {path for path, when in records.items() if path.stat().st_mtime_ns != when} == {victim.with_suffix(".json")}
@@ -255,7 +255,7 @@ def test_the_summary_says_how_much_was_reused(source: Path, tmp_path: Path) -> N
     chunks = len(list((work(tmp_path / "out" / "_staging") / "refine").glob("*.json")))
     finished = len(list(work(tmp_path / "out" / "_staging").rglob("*/*.json")))
     said = malmungchi("build", *arguments).stderr
-    assert f"going on with an earlier attempt: {finished} finished tasks are kept" in said
+    assert f"resuming an earlier attempt: {finished} finished tasks are kept" in said
     words = rf"earlier attempt: {finished} of \d+ tasks, among them {chunks} of {chunks} chunks \(400 rows\)"
     assert re.search(words, said)
 
@@ -384,7 +384,7 @@ def test_a_full_disk_in_each_stage_is_said_and_the_job_goes_on_when_there_is_roo
             full = malmungchi("build", *arguments, check=False)
             assert full.returncode == 1
             (line,) = [line for line in full.stderr.splitlines() if line.startswith("malmungchi: ")]
-            assert re.search(rf"disk/out/.*\b({stages})/.*: no space is left; free some.*start the same command", line)
+            assert re.search(rf"disk/out/.*\b({stages})/.*: no space is left; free some.*run the same command", line)
             assert "Traceback" not in full.stderr
             assert not parts(disk)
             assert not (disk / "out" / "manifest.json").exists()
@@ -478,7 +478,7 @@ def test_a_second_job_is_refused_while_the_first_lives_and_takes_over_when_it_is
     second = malmungchi(*arguments, check=False, env=environment)
     assert second.returncode == 1
     assert f"process {first.pid} on" in second.stderr
-    assert "works on this job" in second.stderr
+    assert "is working on this job" in second.stderr
     assert first.poll() is None
     first.kill()  # not waited for: a zombie is dead as well
     time.sleep(0.1)
@@ -529,7 +529,7 @@ def held(place: str) -> Owner:
 def test_a_lock_of_another_machine_is_judged_by_its_heartbeats(place: str) -> None:
     uri = storage.join(place, lock.NAME)
     storage.write_bytes(uri, owner(beat=time.time() - 10))
-    with pytest.raises(LockedError, match="somebody works on this job"), Lock([place]):
+    with pytest.raises(LockedError, match="somebody is working on this job"), Lock([place]):
         pass
     storage.write_bytes(uri, owner(beat=time.time() - 100))
     with Lock([place]):
@@ -550,7 +550,7 @@ def test_a_lock_that_cannot_be_read_is_judged_by_whether_it_changes(place: str) 
     storage.write_bytes(uri, b'{"of": "another version"}')
     timer = threading.Timer(0.15, lambda: storage.write_bytes(uri, b'{"of": "another version", "beat": 2}'))
     timer.start()
-    with pytest.raises(LockedError, match="an unknown job works on this job"), Lock([place]):
+    with pytest.raises(LockedError, match="an unknown process is working on this job"), Lock([place]):
         pass
     timer.join()
     with Lock([place]):
@@ -639,7 +639,7 @@ def test_signals_stop_within_seconds_and_say_what_is_kept(
     _, said = process.communicate(timeout=30)
     assert time.monotonic() - asked < 8
     assert process.returncode == code
-    assert re.search(rf"stopped by {signum.name}: finished tasks are kept \(cut 1, refine \d+\); start the same", said)
+    assert re.search(rf"stopped by {signum.name}: finished tasks are kept \(cut 1, refine \d+\); run the same", said)
     assert "Traceback" not in said
     wait_for(lambda: gone(children), 8)
     assert not (tmp_path / "out" / "_staging" / lock.NAME).exists()
@@ -672,7 +672,7 @@ def test_stalled_workers_are_noticed(large: Path, tmp_path: Path) -> None:
     _, said = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "have done nothing for 3 s" in said
-    assert "start the same command again" in said
+    assert "run the same command again" in said
     wait_for(lambda: gone(children), 8)
 
 

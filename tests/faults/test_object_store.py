@@ -104,7 +104,7 @@ def test_a_second_job_is_refused_while_the_first_lives_and_takes_over_when_it_is
     second = malmungchi(*arguments("build", "shared"), check=False, env=environment)
     assert second.returncode == 1
     assert f"process {first.pid} on" in second.stderr
-    assert "works on this job" in second.stderr
+    assert "is working on this job" in second.stderr
     first.kill()
     first.communicate()
     third = run("build", "shared", port)
@@ -142,7 +142,7 @@ def test_a_server_that_only_fails_is_an_error_that_says_what_to_do(faults: s3.Fa
     assert faults.seen["pass"] == 0 < sum(faults.seen.values())
     assert done.returncode == 1
     assert "s3://raw/in" in done.stderr
-    assert "start the same command again" in done.stderr
+    assert "run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
     assert s3.SECRET not in done.stderr + done.stdout
     assert s3.KEY not in done.stderr + done.stdout
@@ -166,7 +166,7 @@ def test_a_server_that_dies_on_the_way_stops_the_job_which_then_goes_on(
     assert time.monotonic() - died < 30
     assert command.returncode == 1, said
     assert "s3://" in said
-    assert "start the same command again" in said
+    assert "run the same command again" in said
     assert "Traceback" not in said
     assert s3.SECRET not in said
     assert {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in left(refined)} == before

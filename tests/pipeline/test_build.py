@@ -317,7 +317,7 @@ def test_a_killed_worker_is_an_error_within_seconds_and_the_job_goes_on(tmp_path
     assert time.monotonic() - killed < 10
     assert process.returncode == 1
     assert "worker process ended" in said
-    assert "start the same command again" in said
+    assert "run the same command again" in said
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in workers)
     assert "finished tasks are kept" in malmungchi(*arguments, "--workers", "2").stderr
     malmungchi("build", "--input", source, "--output", tmp_path / "undisturbed")

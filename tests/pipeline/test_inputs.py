@@ -101,8 +101,8 @@ def test_files_of_the_same_name_are_told_apart_by_their_input(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("inputs: a.jsonl\n", "job.yaml:1: inputs: a list of inputs is expected, each with `files`"),
-        ("inputs:\n  - name: a\n", "job.yaml:2: inputs.1: say which files"),
+        ("inputs: a.jsonl\n", "job.yaml:1: inputs: expected a list of inputs, each with `files`"),
+        ("inputs:\n  - name: a\n", "job.yaml:2: inputs.1: give its files"),
         ("inputs:\n  - files: a\n    licence: b\n", "unknown setting inputs.1.licence; did you mean 'license'?"),
         ("inputs:\n  - files: a\n    read:\n      tex: b\n", "job.yaml:4: unknown setting inputs.1.read.tex; did you"),
         ("inputs:\n  - files: a\n    read:\n      max_text_bytes: 0\n", "inputs.1.read.max_text_bytes = 0: 1 to"),
@@ -126,7 +126,8 @@ def test_a_format_that_does_not_exist_is_told_with_the_nearest(sources: Path) ->
 def test_no_input_is_told(tmp_path: Path) -> None:
     done = malmungchi("build", "--output", tmp_path / "out", check=False)
     assert done.returncode == 1
-    assert "no input: say --input URL, or have a list `inputs:` in the settings file" in done.stderr
+<<<<<<< HEAD
+    assert "no input: give --input URL, or a list `inputs:` in the settings file" in done.stderr
 
 
 def test_a_release_goes_on_as_input_of_the_next(tmp_path: Path) -> None:
@@ -173,3 +174,6 @@ def test_the_index_of_pandas_is_no_metadata(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text(f"{','.join(names)},Unnamed: 3,text\n{rest},가,{TEXTS[1]}\n", encoding="utf-8")
     malmungchi("build", "--input", tmp_path / "*.*", "--output", tmp_path / "out")
     assert [json.loads(row["metadata"]) for row in kept(tmp_path / "out").values()] == [{"Unnamed: 3": "가"}] * 2
+=======
+    assert "no input: give --input URL, or a list `inputs:` in the settings file" in done.stderr
+>>>>>>> main

@@ -22,7 +22,7 @@ from malmungchi.pipelines.cli import options
 from malmungchi.schemas.config import sections
 from malmungchi.schemas.settings import settings
 from malmungchi.transforms.kernels import jsonl
-from malmungchi.transforms.text import language
+from malmungchi.transforms.text import steps
 from tests.support import ROOT
 
 PAGES = {
@@ -177,21 +177,37 @@ def test_every_setting_is_explained() -> None:
             assert line in text.splitlines(), f"docs/usage.md: this line belongs into its table of settings:\n{line}"
 
 
+def rules_of(file: Path) -> set[str]:
+    """The words that a file gives as rules: to the makers of rejects, in (row, rule, …) and in `rule = …`."""
+    found: list[ast.expr] = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+            if name in ("BrokenError", "Broken", "reject"):
+                found += node.args
+            elif name == "append":
+                found += [each for row in node.args if isinstance(row, ast.Tuple) for each in row.elts[1:2]]
+        elif isinstance(node, ast.Assign) and any(getattr(to, "id", "") == "rule" for to in node.targets):
+            found += [node.value.body, node.value.orelse] if isinstance(node.value, ast.IfExp) else [node.value]
+    words = [each.value for each in found if isinstance(each, ast.Constant)]
+    return {word for word in words if isinstance(word, str) and re.fullmatch(r"[a-z0-9_]+", word)}
+
+
 def reject_rules() -> set[str]:
-    """The rules that the sources name: those of compiled steps, and what is given to the makers of rejects."""
-    found = {f"read.{rule}" for rule, _ in jsonl.RULES.values()}
-    found |= {f"language.{rule}" for rule in language._RULES if rule}
-    for file in (ROOT / "transforms").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("BrokenError", "Broken", "reject"):
-                words = [each.value for each in node.args if isinstance(each, ast.Constant)]
-                found |= {
-                    f"read.{word}" for word in words if isinstance(word, str) and re.fullmatch(r"[a-z0-9_]+", word)
-                }
+    """The rules that the sources name: those that steps and kernels declare, and what formats give."""
+    found = {f"{step.name}.{rule}" for step in steps.steps() for rule in step.rules}
+    found |= {f"read.{rule}" for rule, _ in jsonl.RULES.values()}
+    for file in [*(ROOT / "transforms" / "formats").glob("*.py"), *(ROOT / "transforms" / "io").glob("*.py")]:
+        found |= {f"read.{rule}" for rule in rules_of(file)}
     return found | {
         *(f"read.{rule}" for rule in ("wrong_type", "no_text", "empty_text", "too_long", "not_utf8")),
-        "normalize.empty", "deduplicate.exact_duplicate", "deduplicate.near_duplicate",
+        "deduplicate.exact_duplicate", "deduplicate.near_duplicate",
     }  # fmt: skip
+
+
+def test_the_rules_of_formats_are_found() -> None:
+    assert {"ragged_row", "invalid_csv", "too_long"} <= rules_of(ROOT / "transforms" / "formats" / "csv.py")
+    assert {"truncated", "corrupt"} <= rules_of(ROOT / "transforms" / "io" / "decompress.py")
 
 
 def test_every_rule_is_explained() -> None:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
-import importlib.metadata
 from typing import Any, ClassVar, Protocol
 
-from malmungchi.schemas.config import register
 from malmungchi.schemas.errors import MalmungchiError
-from malmungchi.schemas.settings import ConfigError, Section, did_you_mean
-
-# Extractors of other packages are entry points of this group: name = "package.module:Class".
-GROUP = "malmungchi.extractors"
+from malmungchi.schemas.registry import Registry
+from malmungchi.schemas.settings import ConfigError, Section
 
 BUILT_IN = {"html": "malmungchi.transforms.extract.html:Html"}
-
-# Those without settings, as in formats.
-_PLAIN = frozenset({"html"})
 
 
 class ExtractorError(ConfigError):
@@ -62,42 +54,12 @@ class Extractor(Protocol):
         ...
 
 
-@functools.cache
-def names() -> dict[str, str]:
-    """Where each extractor is, by its name, as module:class. Those of other packages come behind ours."""
-    found = dict(BUILT_IN)
-    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
-        found.setdefault(point.name, point.value)
-    return found
-
-
-@functools.cache
-def get(name: str) -> Extractor:
-    """The extractor of a name. Raises ExtractorError if there is none, or it cannot be loaded."""
-    if name not in names():
-        known = ", ".join(names())
-        raise ExtractorError(f"no extractor is called {name!r}{did_you_mean(name, names())} (known: {known})")
-    module, _, kind = names()[name].partition(":")
-    try:
-        found: Extractor = getattr(importlib.import_module(module), kind)()
-    except (ImportError, AttributeError) as error:
-        raise ExtractorError(f"the extractor {name!r} ({names()[name]}) cannot be loaded: {error}") from error
-    if found.settings is not None:
-        register(found.settings)
-    return found
-
-
-def extractors() -> list[Extractor]:
-    """All extractors. Their sections of settings are registered."""
-    return [get(name) for name in names()]
-
-
-@functools.cache
-def load_settings() -> None:
-    """Registers the settings of all extractors."""
-    for name in names():
-        if name not in _PLAIN:
-            get(name)
+# Extractors of other packages are entry points of the group: name = "package.module:Class". Those named here as a set
+# have no settings.
+_REGISTRY: Registry[Extractor] = Registry(
+    "extractor", "malmungchi.extractors", BUILT_IN, frozenset({"html"}), ExtractorError
+)
+names, get, extractors, load_settings = _REGISTRY.names, _REGISTRY.get, _REGISTRY.all, _REGISTRY.load_settings
 
 
 @functools.cache

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
-import importlib.metadata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from malmungchi.schemas.config import register
 from malmungchi.schemas.errors import MalmungchiError
-from malmungchi.schemas.settings import ConfigError, Section, did_you_mean
+from malmungchi.schemas.registry import Registry
+from malmungchi.schemas.settings import ConfigError, Section
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from malmungchi.transforms.formats.source import Source
-
-# Formats of other packages are entry points of this group: name = "package.module:Class".
-GROUP = "malmungchi.formats"
 
 # The order is that in which they are asked whether a file is theirs.
 BUILT_IN = {
@@ -29,10 +24,6 @@ BUILT_IN = {
     "text": "malmungchi.transforms.formats.text:Text",
     "html": "malmungchi.transforms.formats.text:Html",
 }
-
-
-# Those without settings: they need not be loaded to know all flags, which takes time at the start of each command.
-_PLAIN = frozenset({"jsonl", "parquet", "text", "html"})
 
 
 class FormatError(ConfigError):
@@ -139,48 +130,18 @@ class Base:
         return []
 
 
-@functools.cache
-def names() -> dict[str, str]:
-    """Where each format is, by its name, as module:class. Those of other packages come behind ours, which they cannot
-    replace."""
-    found = dict(BUILT_IN)
-    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
-        found.setdefault(point.name, point.value)
-    return found
-
-
-@functools.cache
-def get(name: str) -> Format:
-    """The format of a name. Raises FormatError if there is none, or it cannot be loaded."""
-    if name not in names():
-        raise FormatError(f"no format is called {name!r}{did_you_mean(name, names())} (known: {', '.join(names())})")
-    module, _, kind = names()[name].partition(":")
-    try:
-        found: Format = getattr(importlib.import_module(module), kind)()
-    except (ImportError, AttributeError) as error:
-        raise FormatError(f"the format {name!r} ({names()[name]}) cannot be loaded: {error}") from error
-    if found.settings is not None:
-        register(found.settings)
-    return found
-
-
-def formats() -> list[Format]:
-    """All formats. Their sections of settings are registered."""
-    return [get(name) for name in names()]
+# Formats of other packages are entry points of the group: name = "package.module:Class". Those named here as a set have
+# no settings.
+_REGISTRY: Registry[Format] = Registry(
+    "format", "malmungchi.formats", BUILT_IN, frozenset({"jsonl", "parquet", "text", "html"}), FormatError
+)
+names, get, formats, load_settings = _REGISTRY.names, _REGISTRY.get, _REGISTRY.all, _REGISTRY.load_settings
 
 
 @functools.cache
 def extensions() -> frozenset[str]:
     """Those of all formats."""
     return frozenset(extension for format in formats() for extension in format.extensions)
-
-
-@functools.cache
-def load_settings() -> None:
-    """Registers the settings of all formats."""
-    for name in names():
-        if name not in _PLAIN:
-            get(name)
 
 
 def settings_of(format: Format, config: Any) -> Any:

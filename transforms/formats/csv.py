@@ -30,8 +30,8 @@ _PIECE = 256 << 10
 class CsvSettings(Section, name="csv"):
     """How CSV and TSV files are written."""
 
-    delimiter: str = setting("", "what separates the columns, `tab` for a tab; empty: seen from the first line")
-    quote: str = setting('"', "the character around values with delimiters or line breaks in them")
+    delimiter: str = setting("", "character between columns, `tab` for a tab; empty: detected from the first line")
+    quote: str = setting('"', "character around values that hold delimiters or line breaks")
     header: bool = setting(True, "the first row has the names of the columns; off: they are column_1, column_2, …")
 
     def __post_init__(self) -> None:

@@ -103,7 +103,7 @@ def group_rows(part: footer.Part, group: int, before: int) -> int:
     """Rows of a row group, of which there are `before` in those before it. Raises BrokenError for absurd numbers."""
     rows: int = part.metadata(group).num_rows
     if not 0 <= rows < (1 << ROW_BITS) - before:
-        raise BrokenError("corrupt", f"row group {group} is said to have {rows} rows, and this is the end of reading")
+        raise BrokenError("corrupt", f"row group {group} claims to have {rows} rows, and this is the end of reading")
     return rows
 
 
@@ -145,7 +145,7 @@ def _batches(split: Split, raw: BinaryIO, made: _Made) -> Iterator[_Batch]:
         yield None, row if row > split.first_row + 1 else 0, broken
         return
     if end == file.groups and row - 1 != file.rows:
-        cause = f"the file is said to have {file.rows} rows, its row groups {row - 1}"
+        cause = f"the file claims to have {file.rows} rows, its row groups {row - 1}"
         yield None, row, BrokenError("corrupt", cause)
 
 
@@ -206,7 +206,7 @@ def _run(part: footer.Part, raw: BinaryIO, groups: Sequence[_Group], row: int, m
             if wrong:
                 break
         if done != rows and not wrong:
-            wrong = f"row group {groups[0].number} is said to have {rows} rows, and {done} are there"
+            wrong = f"row group {groups[0].number} claims to have {rows} rows, and {done} are there"
     except ERRORS as error:
         if len(groups) > 1:
             for group in groups:

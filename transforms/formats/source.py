@@ -77,7 +77,7 @@ class _Hashed:
         while self.read():
             pass
         if self.count != file.size:
-            raise InputChangedError(f"{file.name} had {file.size} bytes when planned, but {self.count} came{_TO_DO}")
+            raise InputChangedError(f"{file.name} had {file.size} bytes when planned, but {self.count} now{_TO_DO}")
         check_unchanged(file)
         return self._hash.hexdigest()
 

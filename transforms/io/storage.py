@@ -30,7 +30,7 @@ _CAUSES = {
     errno.EROFS: "the file system is read-only; make it writable, or name another place",
     errno.EACCES: "no permission to write; allow it, or name another place",
     errno.EPERM: "no permission to write; allow it, or name another place",
-    errno.EIO: "the disk reports an error; mend or replace it",
+    errno.EIO: "the disk reports an error; repair or replace it",
 }
 
 
@@ -47,7 +47,7 @@ def _explained(path: str) -> Iterator[None]:
         if cause is None:
             raise
         raise StorageError(
-            f"{path}: {cause}. What is finished is kept: start the same command again to go on"
+            f"{path}: {cause}. What is finished is kept: run the same command again to resume"
         ) from error
 
 
@@ -71,8 +71,8 @@ class _Source(io.FileIO):
             return super().readinto(buffer)
         except OSError as error:
             raise StorageError(
-                f"{self.name!s}: cannot be read ({error.strerror or error}); mend that. What is finished is kept: "
-                "start the same command again to go on"
+                f"{self.name!s}: cannot be read ({error.strerror or error}); fix that. What is finished is kept: "
+                "run the same command again to resume"
             ) from error
 
 
@@ -100,7 +100,7 @@ def _reached(path: str) -> Iterator[None]:
         said = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:300]
         raise StorageError(
             f"{path}: the request to the store failed ({type(error).__name__}: {said}). Check its address, its "
-            "health and the network; what is finished is kept: start the same command again to go on"
+            "health and the network; what is finished is kept: run the same command again to resume"
         ) from error
 
 
@@ -387,7 +387,8 @@ def names(uri: str) -> list[str]:
         found = fs.ls(path, detail=False)
     except FileNotFoundError:
         return []
-    return sorted(posixpath.basename(name.rstrip("/")) for name in found)
+    place = path.rstrip("/")  # in a store an empty object may stand for the folder, and is listed in it
+    return sorted(posixpath.basename(name.rstrip("/")) for name in found if name.rstrip("/") != place)
 
 
 # Times that a folder is removed in which someone may still write.
@@ -421,7 +422,7 @@ def remove(uri: str) -> None:
         if not os.path.lexists(path):
             return
     raise StorageError(
-        f"{path}: cannot be removed, since something goes on writing there; end that, and start the same command again"
+        f"{path}: cannot be removed, since something goes on writing there; stop that, and run the same command again"
     )
 
 

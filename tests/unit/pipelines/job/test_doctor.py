@@ -79,7 +79,7 @@ def test_a_missing_wheel_is_a_problem_with_what_to_do(tmp_path: Path) -> None:
         done = malmungchi("doctor", "--staging", tmp_path, "--runner=portable", f"--job_endpoint=localhost:{server}",
                           f"--environment_config=localhost:{pool}", check=False)  # fmt: skip
     assert done.returncode == 1
-    assert done.stdout.startswith("PROBLEM  the runner does not run a pipeline: no module named")
+    assert done.stdout.startswith("PROBLEM  the runner cannot run a pipeline: no module named")
     assert "install the wheel" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
@@ -94,7 +94,7 @@ def test_staging_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
 
 def test_what_workers_cannot_see_is_refused(tmp_path: Path) -> None:
     flink = ("--runner=FlinkRunner", "--flink_master=host:8081")
-    assert "say --staging URL" in malmungchi("doctor", *flink, check=False).stderr
+    assert "give --staging URL" in malmungchi("doctor", *flink, check=False).stderr
     said = malmungchi("doctor", "--staging", tmp_path, *flink, check=False).stderr
     assert "is a path of this machine, which the workers of flink do not see" in said
 

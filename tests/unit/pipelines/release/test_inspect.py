@@ -83,7 +83,7 @@ def test_a_rule_means_rejects(release: str, capsys: pytest.CaptureFixture[str]) 
         assert "invalid_json" not in out
     assert said(capsys, release, "--rejects").count("a.jsonl:") == 3
     err = said(capsys, release, "--rule", "notext", code=1)
-    assert err.strip() == "no rejects of rule notext; there are: invalid_json, no_text"
+    assert err.strip() == "no rejects by rule notext; there are: invalid_json, no_text"
     err = said(capsys, release, "--rule", "near_duplicate", code=1)
     assert err.strip().endswith("; for duplicates use --duplicates")
     assert "leave out" in said(capsys, release, "--duplicates", "--rule", "no_text", code=1)
@@ -94,4 +94,4 @@ def test_a_limit_is_one_or_more(release: str, limit: str, capsys: pytest.Capture
     with pytest.raises(SystemExit) as stop:
         main(["inspect", release, f"--limit={limit}"])
     assert stop.value.code == 2
-    assert f"'{limit}' is not a number from 1" in capsys.readouterr().err
+    assert f"'{limit}'is not a whole number of at least 1" in capsys.readouterr().err
