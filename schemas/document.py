@@ -14,7 +14,8 @@ ROW_BITS = 40
 
 TIMESTAMP = pa.timestamp("s", tz="UTC")
 
-# What a reader yields. `ordinal` is internal and never leaves the staging area.
+# What a reader yields. `ordinal` is internal and never leaves the staging area, and so is `copies`: how many documents
+# of an earlier release one stands for, itself included; null for one.
 DOCUMENT = pa.schema(
     [
         pa.field("ordinal", pa.uint64(), nullable=False),
@@ -28,6 +29,7 @@ DOCUMENT = pa.schema(
         pa.field("file", pa.string(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),
         pa.field("metadata", pa.string()),
+        pa.field("copies", pa.int32()),
     ]
 )
 

@@ -39,6 +39,7 @@ EXACT = pa.schema(
         pa.field("chars", pa.int32(), nullable=False),
         pa.field("bytes", pa.int32(), nullable=False),
         pa.field("date", pa.int64()),
+        DOCUMENT.field("copies"),
     ]
 )
 

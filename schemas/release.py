@@ -99,6 +99,7 @@ class Manifest:
     """Everything about a release. Written last: a release exists once its manifest does.
 
     `counts` holds `input`, `kept`, and `rejected` by reason; the identity input = kept + rejected has been checked.
+    `stood_for` is there if inputs were a release: documents for which theirs stood already.
     `sources` holds the same by source, with the bytes of text that are kept, and `licenses` what is kept by licence; ""
     stands for none. `release` is what it says of itself: name, version, contact, date.
     `languages` counts all documents that reached the language step.

@@ -14,7 +14,11 @@ ROLES = ("text", "id", "url", "source", "license", "published_at", "collected_at
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """The input's name for each role; empty where it has none."""
+    """The input's name for each role; empty where it has none.
+
+    `metadata` has JSON objects that are metadata already, and `copies` how many documents one stands for: a release of
+    ours has them. Columns of `left` are read by nobody, and no metadata.
+    """
 
     text: str
     id: str = ""
@@ -23,6 +27,9 @@ class Columns:
     license: str = ""
     published_at: str = ""
     collected_at: str = ""
+    metadata: str = ""
+    copies: str = ""
+    left: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +139,8 @@ class SliceCoder(_JsonCoder):
 
 def input_file(data: dict[str, Any]) -> InputFile:
     """The InputFile that `dataclasses.asdict` made `data` from."""
-    return InputFile(**{**data, "columns": Columns(**data["columns"])})
+    columns = Columns(**{**data["columns"], "left": tuple(data["columns"]["left"])})
+    return InputFile(**{**data, "columns": columns})
 
 
 def work_item(data: dict[str, Any]) -> WorkItem:

@@ -82,7 +82,12 @@ def make_manifest(plan: Plan, refined: inventory.Refined, published: inventory.P
         versions=versions(),
         inputs=refined.inputs,
         files=published.files,
-        counts={"input": total, "kept": kept, "rejected": dict(sorted(reasons.items()))},
+        counts={
+            "input": total,
+            "kept": kept,
+            "rejected": dict(sorted(reasons.items())),
+            **({"stood_for": read.stood_for} if read.stood_for else {}),
+        },
         sources={
             name: {
                 "input": out.sources.get(name, 0) + sum(by_source[name].values()),

@@ -30,6 +30,7 @@ from malmungchi.transforms.formats.source import Source, version_of
 from malmungchi.transforms.formats.split import expected_bytes
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.io.decompress import codec_of, refused
+from malmungchi.transforms.text import steps
 
 # Bytes that are read of a file in a store, to look into it: there may be many files.
 _AHEAD = 256 << 10
@@ -94,7 +95,7 @@ def _look(ordinal: int, found: Found, config: Config) -> tuple[InputFile, list[s
 
 @functools.lru_cache(1024)
 def _guessed(names: tuple[str, ...], read: Read) -> Columns:
-    return guess_columns(names, read, "")
+    return guess_columns(names, read, "", steps.published().names)
 
 
 def _columns(names: tuple[str, ...], read: Read, file: str) -> Columns:
@@ -102,7 +103,7 @@ def _columns(names: tuple[str, ...], read: Read, file: str) -> Columns:
     try:
         return _guessed(names, read)
     except ColumnsError:
-        return guess_columns(names, read, file)
+        return guess_columns(names, read, file, steps.published().names)
 
 
 def _collection(found: Found) -> str:

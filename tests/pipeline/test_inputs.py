@@ -183,3 +183,49 @@ def test_many_small_files_give_what_their_rows_give_in_few(tmp_path: Path) -> No
     small = ("--execution-chunk-bytes", "8192", "--execution-workers", "2")
     malmungchi("build", "--input", f"{folder}/*", "--output", tmp_path / "again", *small)
     assert digests(tmp_path / "again") == digests(tmp_path / "many")
+
+
+def test_a_release_goes_on_as_input_of_the_next(tmp_path: Path) -> None:
+    lines = [{"text": TEXTS[n % 4], "id": f"가-{n}", "등급": n, "url": f"https://example.kr/{n}"} for n in range(9)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    malmungchi("build", "--input", tmp_path / "a.jsonl", "--output", tmp_path / "1")
+    first = kept(tmp_path / "1")
+    assert sorted(row["duplicate_count"] for row in first.values()) == [2, 2, 2, 3]
+    again = {"text": TEXTS[0], "id": "다시", "더": None}
+    (tmp_path / "b.jsonl").write_text(json.dumps(again) + "\n", encoding="utf-8")
+    malmungchi(
+        "build", "--input", tmp_path / "1" / "data" / "*.parquet", "--input", tmp_path / "b.jsonl",
+        "--output", tmp_path / "2",
+    )  # fmt: skip
+    second = kept(tmp_path / "2")
+    same = ("id", "text", "source", "url", "metadata", "language", "chars", "cluster_id")
+    assert [[row[name] for name in same] for row in second.values()] == [
+        [row[name] for name in same] for row in first.values()
+    ]
+    assert sorted(row["duplicate_count"] for row in second.values()) == [2, 2, 2, 4]
+    assert second[TEXTS[0]]["duplicate_count"] == 4
+    assert json.loads((tmp_path / "2" / "manifest.json").read_text())["counts"]["stood_for"] == 5
+    malmungchi("verify", tmp_path / "2")
+    # As lines of JSON, with the metadata as objects, and something of another's beside it.
+    rows = ds.dataset(tmp_path / "2" / "data").to_table().to_pylist()
+    with (tmp_path / "c.jsonl").open("w", encoding="utf-8") as file:
+        for n, row in enumerate(rows):
+            row |= {"metadata": json.loads(row["metadata"]) if n % 2 else row["metadata"], "점수": n}
+            file.write(json.dumps(row, default=str) + "\n")
+    malmungchi("build", "--input", tmp_path / "c.jsonl", "--output", tmp_path / "3")
+    third = kept(tmp_path / "3")
+    for text, row in third.items():
+        metadata = json.loads(row["metadata"])
+        assert 0 <= metadata.pop("점수") < 4
+        assert metadata == json.loads(second[text]["metadata"])
+        assert row["duplicate_count"] == second[text]["duplicate_count"]
+
+
+def test_the_index_of_pandas_is_no_metadata(tmp_path: Path) -> None:
+    names = ["__index_level_0__", "Unnamed: 0", "Unnamed: 0.1"]
+    line = {"text": TEXTS[0], **dict.fromkeys(names, 7), "Unnamed: 3": "가"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    rest = ",".join(["7"] * 3)
+    (tmp_path / "b.csv").write_text(f"{','.join(names)},Unnamed: 3,text\n{rest},가,{TEXTS[1]}\n", encoding="utf-8")
+    malmungchi("build", "--input", tmp_path / "*.*", "--output", tmp_path / "out")
+    assert [json.loads(row["metadata"]) for row in kept(tmp_path / "out").values()] == [{"Unnamed: 3": "가"}] * 2

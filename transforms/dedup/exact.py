@@ -78,6 +78,8 @@ def verdicts(
     hashes of the two are equal.
     """
     size = np.bincount(keeper, minlength=len(order))
+    copies = pc.fill_null(rows["copies"], 1).to_numpy()[order]
+    stood_for = np.bincount(keeper, copies, len(order)).astype(np.int64)
     said = np.flatnonzero((keeper != np.arange(len(order))) | (size > 1))
     documents = rows.select(["ordinal", "bytes", "partition", "content_hash"])
     names = rows.select(["content_hash", "id"])
@@ -91,7 +93,7 @@ def verdicts(
             mine["ordinal"],
             mine["bytes"],
             pa.array(kept),
-            pa.array(np.where(kept, size[piece], 0)),
+            pa.array(np.where(kept, stood_for[piece], 0)),
             at_keeper["content_hash"],
             at_keeper["id"],
             pa.array(np.where(same, "exact_duplicate", "near_duplicate"), pa.string(), mask=kept),

@@ -45,6 +45,8 @@ class Counts:
     """Duplicates of those kept, by (rule, source)."""
     clashes: int = 0
     """Documents with the id of another that comes before them."""
+    stood_for: int = 0
+    """Documents for which those kept stood in an earlier release, these not included."""
     reject_partitions: frozenset[int] = frozenset()
     """Partitions to which rejects have come."""
 

@@ -47,6 +47,7 @@ def exact_rows(rows: pa.RecordBatch, partition: np.ndarray, config: Deduplicate)
         rows["chars"],
         pa.array(np.diff(string_buffers(rows["text"])[1])),
         rows["published_at"].cast(pa.int64()),
+        rows["copies"],
     ]
     return pa.RecordBatch.from_arrays([pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=EXACT)
 
@@ -98,6 +99,7 @@ def stage(
         rejected=_reasons(rejects),
         sources=count_values(rows["source"]),
         languages=count_values(rows["language"]),
+        stood_for=int(pc.sum(pc.subtract(rows["copies"], 1)).as_py() or 0),
         reject_partitions=frozenset(rejected),
     )
     files = np.unique(np.asarray(rows["ordinal"]) >> np.uint64(ROW_BITS))

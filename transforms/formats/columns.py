@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 from malmungchi.schemas.config import Read
 from malmungchi.schemas.errors import MalmungchiError
@@ -43,17 +45,35 @@ def in_file(name: str, names: Sequence[str]) -> str:
     return next((each for each in names if unicodedata.normalize("NFC", each) == plain), name)
 
 
-def guess_columns(names: Sequence[str], config: Read, file: str) -> Columns:
+# What pandas calls the index of a table that it writes, in Parquet, and read from CSV again.
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")
+
+# By these a release of ours is known, in whatever format it comes.
+_RELEASE = frozenset({"id", "text", "source", "hangul_share", "duplicate_count", "cluster_id", "metadata"})
+
+
+def _others(names: Sequence[str], taken: set[str], ours: Sequence[str]) -> Columns:
+    """Which columns beside those that are taken are no metadata, and which of a release of ours go on."""
+    free = [name for name in names if name not in taken]
+    left = [name for name in free if _PANDAS_INDEX.fullmatch(name)]
+    if not _RELEASE.issubset(names):
+        return Columns("", left=tuple(left))
+    left += [name for name in free if name in ours and name not in (*ROLES, "metadata", "duplicate_count")]
+    return Columns("", metadata="metadata", copies="duplicate_count", left=tuple(left))
+
+
+def guess_columns(names: Sequence[str], config: Read, file: str, ours: Sequence[str] = ()) -> Columns:
     """The columns of a file whose rows have `names`: what the configuration says, else the likeliest name there is.
 
     A file without names (it is empty) has no rows to be wrong about, and any answer will do. Raises ColumnsError if
-    the text column that the configuration names is not there, or if no name looks like the text's.
+    the text column that the configuration names is not there, or if no name looks like the text's. `ours` are the
+    columns of a release: of one that comes in again they are made anew, and so are left.
     """
     seen = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     given = {role: in_file(getattr(config, role), names) for role in ROLES}
     if given["text"] and names and given["text"] not in names:
         raise ColumnsError(f"{file}: no column {config.text!r} (read.text); it has: {seen}")
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     taken = set(given.values()) - {""}
     for role in ROLES:
         found[role] = given[role]
@@ -66,7 +86,7 @@ def guess_columns(names: Sequence[str], config: Read, file: str) -> Columns:
         if names:
             raise ColumnsError(f"{file}: which column is the text? It has: {seen}. Set read.text")
         found["text"] = "text"
-    return Columns(**found)
+    return dataclasses.replace(_others(names, set(found.values()), ours), **found)
 
 
 _KNOWN = {_plain(name) for names in GUESSES.values() for name in names.split()}

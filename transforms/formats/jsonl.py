@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from malmungchi.schemas.config import Read
 from malmungchi.schemas.document import REJECT, concat
-from malmungchi.schemas.work import ROLES, Columns
+from malmungchi.schemas.work import ROLES, Columns, InputFile
+from malmungchi.transforms.formats import json_document, paragraphs
 from malmungchi.transforms.formats.base import Base, Broken, InputError, Rows, Split
 from malmungchi.transforms.formats.columns import may_have_a_role
-from malmungchi.transforms.formats.rows import Fields, documents, keep_in_metadata, nulls, parse_dates, reject
+from malmungchi.transforms.formats.rows import Fields, documents, joined, keep_in_metadata, nulls, parse_dates, reject
 from malmungchi.transforms.formats.source import Source
 from malmungchi.transforms.io.decompress import BrokenError, Decompressed
 from malmungchi.transforms.kernels import jsonl
@@ -160,7 +162,7 @@ class JsonLines(Base):
         """Names of the members of the first rows. Raises InputError for one JSON document instead of lines."""
         block, opening = head(source.stream(), source.read.max_line_bytes)
         names = member_names(block, source.read)
-        _check_lines(source.file.name, opening, names)
+        _check_lines(source.file, opening, object_count(block))
         return names
 
     def split(self, source: Source, target: int) -> list[Split]:
@@ -180,15 +182,12 @@ class JsonLines(Base):
                 yield Broken(lines.first + parsed.count - parsed.torn, block.broken.rule, block.broken.cause)
 
 
-def _check_lines(name: str, opening: bytes, columns: Sequence[str]) -> None:
-    """Raises InputError for one JSON document instead of lines, by its first bytes and the columns of its rows."""
-    text = opening.removeprefix(_BOM).lstrip()
-    lines = [line.strip() for line in text.split(b"\n", 2)[:2]]
-    # Of an array that has a line for each element, the last element alone is a row.
-    array = text.startswith(b"[") and (not columns or (lines[0] == b"[" and lines[-1].endswith(b",")))
-    if array or (lines[0] == b"{" and not columns):
-        make = "'.[]'` makes" if array else "'.document[]'` (or whatever its list of documents is called) makes"
-        raise InputError(f"{name}: a JSON document, not JSON lines: `jq -c {make} lines of it")
+def _check_lines(file: InputFile, opening: bytes, rows: int) -> None:
+    """Raises InputError for one JSON document instead of lines, by its first bytes and how many objects its first lines
+    are."""
+    kind, member = json_document.kind_of(opening, rows)
+    if kind:
+        raise InputError(json_document.advice(file, kind, member))
 
 
 def line_ranges(stream: Decompressed, target: int) -> list[Split]:
@@ -269,15 +268,27 @@ def member_names(block: Block, read: Read) -> list[str]:
     return list(names)
 
 
-def _names(block: Block, limit: int) -> Iterator[str]:
-    """Names of the members of the objects among the first PEEK_ROWS lines, as often as they come."""
+def object_count(block: Block) -> int:
+    """How many of the first lines of a block are JSON objects."""
+    starts, ends = _first_lines(block)
+    return int(jsonl.objects(block.data, starts, ends).sum())
+
+
+def _first_lines(block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and ends of the first PEEK_ROWS lines."""
     starts, ends = np.empty(PEEK_ROWS, np.int64), np.empty(PEEK_ROWS, np.int64)
     n, behind = jsonl.lines(block.data, 0, block.size, starts, ends)
     if n < PEEK_ROWS and block.ended and behind < block.size:  # a last line without a line end
         starts[n], ends[n], n = behind, block.size, n + 1
     n = int(np.searchsorted(starts[:n], PEEK_BYTES))
+    return starts[:n], ends[:n]
+
+
+def _names(block: Block, limit: int) -> Iterator[str]:
+    """Names of the members of the objects among the first PEEK_ROWS lines, as often as they come."""
+    starts, ends = _first_lines(block)
     spans = np.empty((256, 2), np.int64)
-    for row in np.flatnonzero(jsonl.objects(block.data, starts[:n], ends[:n]) & (ends[:n] - starts[:n] <= limit)):
+    for row in np.flatnonzero(jsonl.objects(block.data, starts, ends) & (ends - starts <= limit)):
         at, depth = int(starts[row]), 0
         while at < ends[row]:
             count, at = jsonl.member_names(block.data, at, depth, ends[row], spans)
@@ -317,27 +328,55 @@ class _Members:
         name = getattr(self.columns, role)
         return jsonl.extract(self.data, self.spans[:, self.names.index(name)], kind) if name else nulls(len(kind))
 
+    def text(self) -> tuple[pa.Array, np.ndarray]:
+        """(texts, true where there is one of another type); lists of strings are joined."""
+        kind = self.kind("text")
+        wrong = kind >= jsonl.NUMBER
+        text = self.strings("text", np.where(wrong, jsonl.ABSENT, kind).astype(np.uint8))
+        nested = np.flatnonzero(kind == jsonl.NESTED)
+        if len(nested):
+            joined = [paragraphs.of_json(self.json("text", row)) for row in nested.tolist()]
+            wrong[nested] = [value is None for value in joined]
+            mask = kind == jsonl.NESTED
+            text = pc.replace_with_mask(text, pa.array(mask), pa.array(joined, pa.string()))
+        return text, wrong
+
+    def metadata(self, more: pa.Array) -> pa.Array:
+        """The objects of the member that has metadata, as JSON or as a string of it, with `more` behind them."""
+        kind = self.kind("metadata")
+        there = np.flatnonzero((kind != jsonl.ABSENT) & (kind != jsonl.NULL)).tolist()
+        given: list[str | None] = [None] * len(kind)
+        for row in there:
+            value = self.json("metadata", row).decode()
+            given[row] = orjson.loads(value) if kind[row] in (jsonl.STRING, jsonl.ESCAPED) else value
+        found, odd = joined(pa.array(given, pa.string()), more)
+        json = functools.partial(self.json, "metadata")
+        return keep_in_metadata(found, np.flatnonzero(odd), self.columns.metadata, json)
+
     def json(self, role: str, row: int) -> bytes:
         """A value as JSON text."""
         w = self.names.index(getattr(self.columns, role))
         quote = 1 if self.kinds[row, w] in (jsonl.STRING, jsonl.ESCAPED) else 0
         place = slice(self.spans[row, w, 0] - quote, self.spans[row, w, 1] + quote)
-        text = np.append(self.data[place], np.zeros(jsonl.PAD, np.uint8))
-        jsonl.replace_lone(text, 0, len(text) - jsonl.PAD)
-        return text[: -jsonl.PAD].tobytes()
+        value = np.append(self.data[place], np.zeros(jsonl.PAD, np.uint8))
+        text = np.empty(jsonl.room(len(value)), np.uint8)
+        end = jsonl.null_numbers(value, 0, len(value) - jsonl.PAD, text, 0)
+        jsonl.replace_lone(text, 0, end)
+        return text[:end].tobytes()
 
 
 def _parse(source: Source, block: Block, lines: Lines) -> tuple[Fields, bool]:
     """(the lines as rows, has the last its own verdict even if the file breaks off there); blank lines are no rows."""
     n, starts, ends = len(lines.starts), lines.starts, lines.ends
     columns, config = source.file.columns, source.read
-    names = list(dict.fromkeys(name for role in ROLES if (name := getattr(columns, role))))
+    roles = [getattr(columns, role) for role in (*ROLES, "metadata", "copies")]
+    names = list(dict.fromkeys(name for name in (*roles, *columns.left) if name))
     encoded = [name.encode() for name in names]
     name_bytes = np.frombuffer(b"".join(encoded), np.uint8).copy()
     name_offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int64)
     codes, errors = np.empty(n, np.uint8), np.empty(n, np.int64)
     kinds, spans = np.empty((n, len(names)), np.uint8), np.zeros((n, len(names), 2), np.int64)
-    meta, offsets = np.empty(int((ends - starts).sum()) + jsonl.PAD, np.uint8), np.empty(n + 1, np.int32)
+    meta, offsets = np.empty(jsonl.room(int((ends - starts).sum())), np.uint8), np.empty(n + 1, np.int32)
     jsonl.scan(block.data, starts, ends, name_bytes, name_offsets, codes, errors, kinds, spans, meta, offsets)
     number = np.arange(lines.first, lines.first + n)
     long = ends - starts > config.max_line_bytes
@@ -351,7 +390,9 @@ def _parse(source: Source, block: Block, lines: Lines) -> tuple[Fields, bool]:
     metadata = pa.StringArray.from_buffers(len(codes), pa.py_buffer(offsets), pa.py_buffer(meta), there)
     members = _Members(block.data, columns, names, kinds, spans)
     values: dict[str, pa.Array] = {}
-    for role in ROLES[1:]:
+    if columns.metadata:
+        metadata = members.metadata(metadata)
+    for role in (*ROLES[1:], "copies"):
         kind = members.kind(role)
         odd = kind > jsonl.NUMBER  # true, false, objects and arrays name nothing and are no dates
         values[role] = members.strings(role, np.where(odd, jsonl.ABSENT, kind).astype(np.uint8))
@@ -360,9 +401,7 @@ def _parse(source: Source, block: Block, lines: Lines) -> tuple[Fields, bool]:
             odd = odd | bad
         json = functools.partial(members.json, role)
         metadata = keep_in_metadata(metadata, np.flatnonzero(odd), getattr(columns, role), json)
-    kind = members.kind("text")
-    wrong = kind >= jsonl.NUMBER
-    text = members.strings("text", np.where(wrong, jsonl.ABSENT, kind).astype(np.uint8))
+    text, wrong = members.text()
     verdict = _verdict(codes, errors, long, config)
     return Fields(number, text, wrong, *verdict, **values, metadata=metadata), whole
 

@@ -45,6 +45,7 @@ class Fields:
     published_at: pa.Array  # timestamp[s, UTC]
     collected_at: pa.Array
     metadata: pa.Array
+    copies: pa.Array  # as strings
 
 
 def nulls(n: int) -> pa.Array:
@@ -114,6 +115,33 @@ def keep_in_metadata(metadata: pa.Array, rows: np.ndarray, name: str, json_of: C
         before = objects[row]
         objects[row] = f"{{{member}}}" if before is None else f"{before[:-1]},{member}}}"
     return pa.array(objects, pa.string())
+
+
+def _copies(column: pa.Array) -> pa.Array:
+    """Numbers from 1 as int32; null for one, and for what is none."""
+    if column.null_count == len(column):
+        return pa.nulls(len(column), pa.int32())
+    number = pc.match_substring_regex(column, r"^[0-9]{1,9}$")
+    found = pc.if_else(number, column, None).cast(pa.int32())
+    return pc.if_else(pc.greater(found, 1), found, None)
+
+
+def joined(given: pa.Array, metadata: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """(metadata objects of two columns of JSON in one, true where `given` is no object)."""
+    odd = np.zeros(len(given), bool)
+    objects = metadata.to_pylist()
+    for row, (text, more) in enumerate(zip(given.to_pylist(), objects, strict=True)):
+        if not text:
+            continue
+        try:
+            found = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            found = None
+        if not isinstance(found, dict):
+            odd[row] = True
+        elif found:
+            objects[row] = f"{text.strip()[:-1]},{more[1:]}" if more else text.strip()
+    return pa.array(objects, pa.string()), odd
 
 
 def _or(column: pa.Array, otherwise: pa.Array | pa.Scalar) -> pa.Array:
@@ -198,6 +226,7 @@ def documents(rows: Fields, *sources: Source) -> tuple[pa.RecordBatch, pa.Record
             names,
             numbers,
             _with_members(rows.metadata, [file.metadata for file in files]),
+            _copies(rows.copies),
         ],
         names=DOCUMENT.names,
     )

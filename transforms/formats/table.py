@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from malmungchi.schemas.document import DOCUMENT, REJECT, TIMESTAMP, concat, empty
-from malmungchi.transforms.formats.rows import Fields, documents, keep_in_metadata, nulls, parse_dates, reject
+from malmungchi.transforms.formats import paragraphs
+from malmungchi.transforms.formats.rows import Fields, documents, joined, keep_in_metadata, nulls, parse_dates, reject
 from malmungchi.transforms.formats.source import Source
 from malmungchi.transforms.io.decompress import BrokenError
 
@@ -219,6 +220,8 @@ def _documents(source: Source, batch: pa.RecordBatch, row: np.ndarray) -> tuple[
     text, bad, wrong = nulls(n), np.zeros(n, bool), np.zeros(n, bool)
     given = columns.get(roles.text)
     if given is not None:
+        if paragraphs.is_text_list(given.type):
+            given = paragraphs.of_lists(given)
         if given.type in (pa.string(), pa.binary()):
             text, bad = _text(given)
         else:
@@ -244,8 +247,21 @@ def _documents(source: Source, batch: pa.RecordBatch, row: np.ndarray) -> tuple[
             values[role] = stamps[0]
             used.add(getattr(roles, role))
             odd.append((getattr(roles, role), np.flatnonzero(stamps[1])))
+    copies = columns.get(roles.copies)
+    values["copies"] = nulls(n)
+    if copies is not None and not pa.types.is_nested(copies.type):
+        values["copies"] = copies.cast(pa.string())
+    used |= {roles.copies, *roles.left}
+    given = columns.get(roles.metadata)
+    if given is not None and given.type == pa.string():
+        used.add(roles.metadata)
+    else:
+        given = None
     rest = [name for name in columns if name not in used]
     metadata = _metadata(rest, [columns[name] for name in rest], n)
+    if given is not None:
+        metadata, strange = joined(given, metadata)
+        odd.append((roles.metadata, np.flatnonzero(strange)))
     for name, rows in odd:
         found = dict(zip(rows.tolist(), map(_json, _values(columns[name].take(pa.array(rows)))), strict=True))
         metadata = keep_in_metadata(metadata, rows, name, found.__getitem__)

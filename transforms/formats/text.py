@@ -64,7 +64,7 @@ def documents_of(files: Sequence[File]) -> tuple[pa.RecordBatch, pa.RecordBatch]
     fields = Fields(
         np.ones(n, np.int64), pa.array([text for _, text in whole], pa.string()), np.zeros(n, bool), none, none, none,
         pa.array([file.source.file.name for file, _ in whole], pa.string()),
-        none, none, none, never, never, none,
+        none, none, none, never, never, none, none,
     )  # fmt: skip
     good, wrong = documents(fields, *(file.source for file, _ in whole))
     if files[0].media_type and good.num_rows:

@@ -1,4 +1,7 @@
-"""Strict JSON lines (RFC 8259) without Python objects: validate, find the wanted members, copy out strings.
+"""JSON lines (RFC 8259) without Python objects: validate, find the wanted members, copy out strings.
+
+Beyond the standard only numbers that are none are taken, as null: NaN, Infinity, -Infinity (as Python writes them) and
+nan, inf, -nan, -inf (as C does).
 
 The bytes of a block are scanned where they lie. `data` is writable, has PAD readable bytes behind the last
 line, and each line is followed by a byte below 0x20 (its line end, or zero): that ends every inner loop, so
@@ -23,6 +26,7 @@ MAX_DEPTH = 512
 
 # Kinds of a wanted member's value. ESCAPED is a string with a backslash in it: its bytes must be unescaped.
 ABSENT, NULL, STRING, ESCAPED, NUMBER, BOOL, NESTED = range(7)
+ODD = 7  # within the kernel only: a NaN or an infinity, which is NULL
 
 # What a line is. The messages say the cause; with BLANK and OK there is nothing to say.
 OK, BLANK = 0, 1
@@ -48,6 +52,7 @@ _SIMPLE = np.zeros(256, np.uint8)
 for _letter, _meaning in zip(b'"\\/bfnrt', b'"\\/\b\f\n\r\t', strict=True):
     _SIMPLE[_letter] = _meaning
 
+_INFINITY = tuple(b"Infinity")
 _LANES = 32
 _VECTOR = ir.VectorType(ir.IntType(8), _LANES)
 _STRING, _BACKSLASH, _HIGH, _NEWLINE = range(4)
@@ -326,6 +331,48 @@ def replace_lone(out: Any, i: int, end: int) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
+def _no_number(data: Any, i: int) -> int:
+    """Index behind the NaN or infinity at `i`; `i` if there is none."""
+    at = i + 1 if data[i] == 45 else i
+    c, d, e = data[at], data[at + 1], data[at + 2]
+    if (c == 78 and d == 97 and e == 78) or (c == 110 and d == 97 and e == 110):  # NaN, nan
+        return at + 3
+    if c == 105 and d == 110 and e == 102:  # inf
+        return at + 3
+    if c == 73:
+        for j, letter in enumerate(_INFINITY):
+            if data[at + j] != letter:
+                return i
+        return at + len(_INFINITY)
+    return i
+
+
+@numba.njit(cache=True, nogil=True)
+def null_numbers(data: Any, i: int, end: int, out: Any, k: int) -> int:
+    """Copies valid JSON text to out[k:] with null for each NaN and infinity; the index behind it.
+
+    What is written is longer by a quarter at most: NaN and a comma become null and a comma.
+    """
+    while i < end:
+        if data[i] == 34:
+            behind = _string(data, i + 1)[1] + 1
+            _copy(data, i, out, k, behind - i)
+            k += behind - i
+            i = behind
+            continue
+        behind = _no_number(data, i)
+        if behind > i:
+            out[k], out[k + 1], out[k + 2], out[k + 3] = 110, 117, 108, 108
+            k += 4
+            i = behind
+        else:
+            out[k] = data[i]
+            i += 1
+            k += 1
+    return k
+
+
+@numba.njit(cache=True, nogil=True)
 def scan(
     data: Any,
     starts: Any,
@@ -344,8 +391,8 @@ def scan(
     In: data (uint8); lines data[starts[i]:ends[i]]; wanted names as UTF-8 bytes and int64[K + 1] offsets (an
     empty name is never found). Out, for n lines: codes[n] (OK or what is wrong) and errors[n] (at which byte
     of the line); kinds[n, K] and, where there is a value, spans[n, K, 2], its place in `data`, without quotes
-    (the last of equal names counts); meta (uint8, as long as all lines + PAD) and meta_offsets[n + 1], empty
-    where a line has nothing else. Lines that are not OK have neither wanted members nor metadata.
+    (the last of equal names counts); meta (uint8, as long as `room` says) and meta_offsets[n + 1], empty where a line
+    has nothing else. Lines that are not OK have neither wanted members nor metadata.
     """
     stack = np.zeros(MAX_DEPTH + 2, np.uint8)  # 1: object, 0: array
     scratch = np.zeros(len(names) + 8, np.uint8)
@@ -399,27 +446,39 @@ def _string(data: Any, i: int) -> Any:
 
 @numba.njit(cache=True, nogil=True)
 def _scalar(data: Any, i: int) -> Any:
-    """(kind, index behind it) of the number, true, false or null at `i`; else (ABSENT, what is wrong)."""
+    """(kind, index behind it) of the number, true, false or null at `i`; else (ABSENT, what is wrong).
+
+    The kind of NaN and infinities is ODD.
+    """
     c = data[i]
     if c == 45 or 48 <= c <= 57:
-        i = _number(data, i)
-        return (NUMBER, i) if i >= 0 else (ABSENT, NUM)
+        behind = _number(data, i)
+        if behind >= 0:
+            return NUMBER, behind
+        behind = _no_number(data, i)
+        return (ODD, behind) if behind > i else (ABSENT, NUM)
     if c == 116 and data[i + 1] == 114 and data[i + 2] == 117 and data[i + 3] == 101:
         return BOOL, i + 4
     if c == 110 and data[i + 1] == 117 and data[i + 2] == 108 and data[i + 3] == 108:
         return NULL, i + 4
     if c == 102 and data[i + 1] == 97 and data[i + 2] == 108 and data[i + 3] == 115 and data[i + 4] == 101:
         return BOOL, i + 5
-    return ABSENT, VALUE
+    behind = _no_number(data, i)
+    return (ODD, behind) if behind > i else (ABSENT, VALUE)
 
 
 @numba.njit(cache=True, nogil=True)
-def _member(data: Any, i: int, end: int, lone: bool, meta: Any, k: int) -> int:
-    """Copies the member data[i:end] to meta[k:], with lone surrogates replaced if it has some; the index behind it."""
-    _copy(data, i, meta, k, end - i)
+def _member(data: Any, i: int, end: int, lone: bool, odd: bool, meta: Any, k: int) -> int:
+    """Copies the member data[i:end] to meta[k:], with what is `lone` (surrogates) or `odd` (numbers that are none)
+    replaced if it has some; the index behind it."""
+    if odd:
+        behind = null_numbers(data, i, end, meta, k)
+    else:
+        _copy(data, i, meta, k, end - i)
+        behind = k + end - i
     if lone:
-        replace_lone(meta, k, k + end - i)
-    return k + end - i
+        replace_lone(meta, k, behind)
+    return behind
 
 
 @numba.njit(cache=True, nogil=True)
@@ -449,7 +508,7 @@ def _line(
     opened = False  # a container was just opened, and may close at once
     key = False  # a member's name comes next
     # The present member of the top-level object: where it begins, which wanted one it is, its value.
-    begin, wanted, kind, value, behind, lone = i, -1, ABSENT, i, i, False
+    begin, wanted, kind, value, behind, lone, odd = i, -1, ABSENT, i, i, False, False
     while True:
         i = _blanks(data, i)
         if i >= end:
@@ -497,6 +556,9 @@ def _line(
             scalar, after = _scalar(data, i)
             if scalar == ABSENT:
                 return after, i
+            if scalar == ODD:
+                odd = True
+                scalar = NULL
             if depth == 1:
                 kind, value, behind = scalar, i, after
             i = after
@@ -519,9 +581,10 @@ def _line(
                         spans[wanted, 1] = behind - quote
                     else:
                         meta[k] = 123 if k == first else 44
-                        k = _member(data, begin, behind, lone, meta, k + 1)
+                        k = _member(data, begin, behind, lone, odd, meta, k + 1)
                 if not closing:
-                    lone = False if depth == 1 else lone
+                    if depth == 1:
+                        lone = odd = False
                     key = stack[depth] == 1
                     break
             depth -= 1
@@ -602,12 +665,17 @@ def _extract(data: Any, spans: Any, kinds: Any, out: Any, offsets: Any) -> None:
         offsets[row + 1] = k
 
 
+def room(size: int) -> int:
+    """Bytes that the metadata of lines of `size` bytes may take, and PAD: see `null_numbers`."""
+    return size + size // 4 + PAD
+
+
 def objects(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """bool for each line: is it one valid JSON object."""
     n = len(starts)
     codes, errors = np.empty(n, np.uint8), np.empty(n, np.int64)
     kinds, spans = np.empty((n, 0), np.uint8), np.empty((n, 0, 2), np.int64)
-    meta, offsets = np.empty(int((ends - starts).sum()) + PAD, np.uint8), np.empty(n + 1, np.int32)
+    meta, offsets = np.empty(room(int((ends - starts).sum())), np.uint8), np.empty(n + 1, np.int32)
     scan(data, starts, ends, np.empty(0, np.uint8), np.zeros(1, np.int64), codes, errors, kinds, spans, meta, offsets)
     return codes == OK
 

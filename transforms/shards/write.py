@@ -122,7 +122,7 @@ def judge(rows: pa.Table, verdicts: pa.Table) -> tuple[pa.Table, pa.Table]:
     verdict = verdicts.take(pa.array(by_ordinal[place[has]]))
     kept = np.ones(len(ordinal), bool)
     kept[has] = verdict["kept"].to_numpy(zero_copy_only=False)
-    count = np.ones(len(ordinal), np.int64)
+    count = pc.fill_null(rows["copies"], 1).to_numpy().astype(np.int64)[order]
     count[has] = verdict["duplicate_count"].to_numpy()
     # Each kept row is copied once, straight to its place.
     stay = rows.take(pa.array(order[kept]))
@@ -224,9 +224,7 @@ class WriteShard:
                 report("publish", published.num_rows, int(size.sum()))
                 for piece in _pieces(published, size, self.config.row_group_bytes):
                     writer.write_table(piece, row_group_size=piece.num_rows)
-                counts += Counts(
-                    kept=published.num_rows, **_sums("source", published, size), **_sums("license", published, size)
-                )
+                counts += _kept(published, size)
                 text_bytes += int(size.sum())
                 first = first or published["id"][0].as_py()
                 last = published["id"][-1].as_py()

@@ -33,7 +33,7 @@ from malmungchi.schemas.chunk import Chunk, ChunkCoder
 from malmungchi.schemas.config import Config, Read
 from malmungchi.schemas.document import DOCUMENT, REJECT, ROW_BITS
 from malmungchi.schemas.work import Columns, InputFile, WorkItem
-from malmungchi.transforms.formats import footer, table
+from malmungchi.transforms.formats import footer, paragraphs, table
 from malmungchi.transforms.formats import parquet as parquet_module
 from malmungchi.transforms.formats import read as read_module
 from malmungchi.transforms.formats.base import InputError
@@ -101,7 +101,8 @@ def test_a_document_in_full(tmp_path: Path) -> None:
     del document["metadata"]
     utc = datetime.UTC
     assert document == {
-        "ordinal": 3 << ROW_BITS | 1, "id": "17", "text": "가\n나\x00😀", "url": "http://a", "source": "신문",
+        "ordinal": 3 << ROW_BITS | 1, "copies": None, "id": "17",
+        "text": "가\n나\x00😀", "url": "http://a", "source": "신문",
         "license": "CC0", "published_at": datetime.datetime(2020, 2, 29, 3, 30, tzinfo=utc),
         "collected_at": datetime.datetime.fromtimestamp(1_600_000_000, utc), "file": "뉴스.v1.jsonl", "row": 1,
     }  # fmt: skip
@@ -129,6 +130,54 @@ def test_what_does_not_fit_its_column_stays_in_the_metadata(tmp_path: Path) -> N
     assert json.loads(document["metadata"]) == kept
 
 
+def test_lists_of_strings_are_joined_by_line_breaks(tmp_path: Path) -> None:
+    values: list[Any] = [["하나", "둘"], None, [], [None, "셋"], ["넷"], [""], ["\n", '"\\']]
+    expected = ["하나\n둘", None, "", "셋", "넷", "", '\n\n"\\']
+    kinds = [pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.list_(pa.binary()), pa.list_view(pa.string()),
+             pa.list_(pa.dictionary(pa.int32(), pa.string()))]  # fmt: skip
+    for kind in kinds:
+        column = pa.array(values, kind)
+        assert paragraphs.is_text_list(kind)
+        assert paragraphs.of_lists(column).cast(pa.string()).to_pylist() == expected
+        assert paragraphs.of_lists(column.slice(3, 2)).cast(pa.string()).to_pylist() == expected[3:5]
+    fixed = pa.array([["가", "나"], None, ["다", None]], pa.list_(pa.string(), 2))
+    assert paragraphs.of_lists(fixed).cast(pa.string()).to_pylist() == ["가\n나", None, "다"]
+    nested = pa.array([[["가"], ["나", "다"]], None, [None, ["라"]]], pa.list_(pa.list_(pa.string())))
+    assert paragraphs.of_lists(nested).cast(pa.string()).to_pylist() == ["가\n나\n다", None, "라"]
+    assert not paragraphs.is_text_list(pa.list_(pa.int32()))
+
+    lines = [{"text": value} for value in [*values, [["가", ["나"]], "다"], ["가", 1], [{"a": "b"}], "홀로"]]
+    (tmp_path / "a.jsonl").write_bytes(
+        "".join(json.dumps(line) + "\n" for line in lines).encode() + b'{"text":["\\ud800",NaN]}\n'
+    )
+    chunks = read(whole(tmp_path / "a.jsonl"))
+    assert [row["text"] for row in documents(chunks)] == [
+        "하나\n둘", "셋", "넷", '\n\n"\\', "가\n나\n다", "홀로", "\ufffd"
+    ]  # fmt: skip
+    assert [(row["row"], row["rule"]) for chunk in chunks for row in chunk.rejects.to_pylist()] == [
+        (2, "no_text"), (3, "empty_text"), (6, "empty_text"), (9, "wrong_type"), (10, "wrong_type")
+    ]  # fmt: skip
+    pq.write_table(pa.table({"text": pa.array([["첫째", "둘째"]], pa.large_list(pa.string()))}), tmp_path / "a.parquet")
+    (row,) = documents(read(whole(tmp_path / "a.parquet", "parquet")))
+    assert row["text"] == "첫째\n둘째"
+    assert row["metadata"] is None
+
+
+def test_numbers_that_are_none_are_null_in_any_column(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        '{"text":"가","id":NaN,"url":-Infinity,"published_at":nan,"score":Infinity}\n'
+        '{"text":"나","id":[NaN,"\\ud800"],"scores":{"a":[0.5,-Infinity],"NaN":"NaN"}}\n'
+        '{"text":NaN,"id":"c"}\n',
+        encoding="utf-8",
+    )
+    chunks = read(whole(tmp_path / "a.jsonl"))
+    first, second = documents(chunks)
+    assert (first["id"], first["url"], first["published_at"]) == ("a.jsonl:1", None, None)
+    assert json.loads(first["metadata"]) == {"score": None}
+    assert second["metadata"] == '{"scores":{"a":[0.5,null],"NaN":"NaN"},"id":[null,"\\ufffd"]}'
+    assert [(row["row"], row["rule"]) for row in chunks[-1].rejects.to_pylist()] == [(3, "no_text")]
+
+
 def test_every_bad_row_is_a_reject_with_its_cause(tmp_path: Path) -> None:
     rows = [
         (b'{"text":"good"}', ""), (b"", ""), (b"{", "invalid_json"), (b"[1]", "not_object"), (b'"x"', "not_object"),
@@ -136,7 +185,7 @@ def test_every_bad_row_is_a_reject_with_its_cause(tmp_path: Path) -> None:
         (b'{"text":1}', "wrong_type"), (b'{"text":{}}', "wrong_type"), (b'{"text":"\xff"}', "not_utf8"),
         (b'{"text":"a"} {}', "invalid_json"),
         (b'{"text":"' + b"a" * 600 + b'"}', "too_long"), (b'{"text":"a\rb"}', "invalid_json"),
-        (b'{"a":"' + b"a" * 1100 + b'"}', "too_long"), (b" " * 1100, "too_long"), (b'{"text":NaN}', "invalid_json"),
+        (b'{"a":"' + b"a" * 1100 + b'"}', "too_long"), (b" " * 1100, "too_long"), (b'{"text":NaN}', "no_text"),
         (b'{"text":"a"}\r{"text":"b"}', "invalid_json"), (b'{"text":"a","x":' + b"[" * 512, "too_deep"),
         (b'{"text":"end"}', ""),
     ]  # fmt: skip
@@ -318,7 +367,7 @@ def test_parquet_rows_in_full(tmp_path: Path) -> None:
     assert rejects(chunks) == [(2, "not_utf8")]
 
 
-@pytest.mark.parametrize("column", [[1, 2], [["a"], ["b"]], [True, None]])
+@pytest.mark.parametrize("column", [[1, 2], [[1], [2]], [True, None]])
 def test_parquet_text_of_another_type(tmp_path: Path, column: list[Any]) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": column}), path)
@@ -614,21 +663,23 @@ ROW = {"text": "가", "id": 1}
 
 @pytest.mark.parametrize("codec", ["none", "zstd"])
 @pytest.mark.parametrize(
-    ("data", "make"),
+    ("data", "member"),
     [
-        (json.dumps([ROW, ROW]), ".[]"),
-        (json.dumps([ROW, ROW], indent=2), ".[]"),
-        ("\ufeff\n [" + ",\n".join([json.dumps(ROW)] * 3) + "]", ".[]"),
-        ("[\r\n" + ",\r\n".join([json.dumps(ROW)] * 3) + "\r\n]\r\n", ".[]"),  # its last element is a good row
-        (json.dumps({"document": [ROW]}, indent=1), ".document[]"),
+        (json.dumps([ROW, ROW]), ""),
+        (json.dumps([ROW, ROW], indent=2), ""),
+        ("\ufeff\n [" + ",\n".join([json.dumps(ROW)] * 3) + "]", ""),
+        ("[\r\n" + ",\r\n".join([json.dumps(ROW)] * 3) + "\r\n]\r\n", ""),  # its last element is a good row
+        (json.dumps({"document": [ROW]}, indent=1), "document"),
     ],
 )
-def test_a_json_document_is_refused_with_what_to_do(tmp_path: Path, data: str, make: str, codec: str) -> None:
+def test_a_json_document_is_refused_with_what_to_do(tmp_path: Path, data: str, member: str, codec: str) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(PACK[codec](data.encode()))
-    with pytest.raises(InputError, match=r"a\.json: a JSON document, not JSON lines: `jq -c '") as error:
+    begin = "`zstd -dc < " if codec == "zstd" else "`python3 -c "
+    with pytest.raises(InputError, match=r"a\.json: a JSON document, not JSON lines: ") as error:
         make_plan([str(path)], Config())
-    assert f"'{make}'" in str(error.value)
+    assert begin in str(error.value)
+    assert (f".get('{member}')" in str(error.value)) == bool(member)
 
 
 def test_a_column_that_no_input_has(tmp_path: Path) -> None:
