@@ -443,7 +443,7 @@ def test_verify_finds_what_is_off(release: Path, tmp_path: Path) -> None:
     check(2, lambda copy: shutil.copy(copy / "data" / shard, copy / "data" / "extra.parquet"), "not in the manifest")
     check(3, edit, "is not what")
     check(4, lambda copy: os.truncate(copy / "manifest.json", 100), "cut short")
-    check(5, lambda copy: (copy / "manifest.json").unlink(), "no release")
+    check(5, lambda copy: (copy / "manifest.json").unlink(), "this is not a release")
 
 
 def test_more_than_a_task_can_hold_in_one_partition_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
