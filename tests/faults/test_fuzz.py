@@ -34,6 +34,7 @@ from malmungchi.schemas.work import Columns
 from malmungchi.transforms.dedup.fingerprint import fingerprint
 from malmungchi.transforms.formats import footer
 from malmungchi.transforms.formats.jsonl import head, member_names
+from malmungchi.transforms.formats.nothing import told_value
 from malmungchi.transforms.formats.rows import parse_dates
 from malmungchi.transforms.io.decompress import BrokenError, open_decompressed
 from malmungchi.transforms.kernels import language as language_kernels
@@ -83,6 +84,8 @@ def lines(data: bytes) -> None:
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         rule, members = test_jsonl.reference(line.removesuffix(b"\r"))
         text = test_jsonl.plain(members.get("text"))
+        if isinstance(text, list) and all(type(part) is str for part in text):
+            text = "\n".join(text)
         if len(line.removesuffix(b"\r")) > 1024:
             rule = "too_long"
         elif not rule and text is None:
@@ -229,7 +232,7 @@ def dates(data: bytes) -> None:
     stamps, bad = parse_dates(pa.array(values, pa.string()))
     stamps.validate(full=True)
     for value, stamp, wrong in zip(values, stamps.to_pylist(), bad, strict=True):
-        assert (stamp is None) == bool(wrong or not value)
+        assert (stamp is None) == bool(wrong or not told_value(value))
         alone, _ = parse_dates(pa.array([value], pa.string()))
         assert alone[0].as_py() == stamp
 

@@ -112,12 +112,11 @@ LINES: dict[str, tuple[bytes, list[int], list[tuple[int, str]]]] = {
     "one.jsonl": (row(), [1], []),
     "nothing-kept.jsonl": (b'{"text":"Not a word of Korean in here, sorry."}\n', [], [(1, "not_korean")]),
     "crlf.jsonl": (rows(3).replace(b"\n", b"\r\n"), [1, 2, 3], []),
-    "lone-cr.jsonl": (rows(3).replace(b"\n", b"\r"), [], [(1, "invalid_json")]),
     "bom.jsonl": (b"\xef\xbb\xbf" + rows(2), [1, 2], []),
     "bom-alone.jsonl": (b"\xef\xbb\xbf", [], []),
     "bom-inside.jsonl": (rows(1) + b"\xef\xbb\xbf" + rows(2), [1, 3], [(2, "invalid_json")]),
     "nul-raw.jsonl": (rows(1) + b'{"text":"a\0b"}\n\0\n' + rows(1), [1, 4], [(2, "invalid_json"), (3, "invalid_json")]),
-    "nul-only.jsonl": (b"\0" * 5000, [], [(1, "invalid_json")]),
+    "nul-only.jsonl": (b"\0" * 5000, [], [(0, "wrong_content")]),
     "nul-escaped.jsonl": (row().replace(b". ", b".\\u0000 "), [1], []),
     "surrogate-escaped.jsonl": (row().replace(b". ", b".\\ud83d "), [1], []),
     "surrogate-raw.jsonl": (rows(1) + b'{"text":"\xed\xa0\xbd"}\n', [1], [(2, "not_utf8")]),
@@ -163,7 +162,7 @@ LINES: dict[str, tuple[bytes, list[int], list[tuple[int, str]]]] = {
     "essay.txt": (text().encode(), [1], []),
     "essay-cp949.txt": ("가나다라".encode("cp949"), [], [(1, "not_utf8")]),
     "essay-empty.txt": (b"", [], [(1, "empty_text")]),
-    "essay-nul.txt": (b"\0" * 100, [], [(1, "empty")]),
+    "essay-nul.txt": (b"\0" * 100, [], [(0, "wrong_content")]),
     "no-parquet.parquet": (b"PAR1 and no more", [], [(0, "corrupt")]),
     "empty.parquet": (b"", [], [(0, "corrupt")]),
 }  # fmt: skip
@@ -442,7 +441,11 @@ MEASURED = """
 import sys
 from pathlib import Path
 from tests.faults.test_hostile import make
+import ctypes
+import pyarrow
 for source, output in zip(sys.argv[1::2], sys.argv[2::2]):
+    pyarrow.default_memory_pool().release_unused()  # what the file before has left is not this one's
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # begin a new peak
     make([source], Path(output))
     print("peak", Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

@@ -86,5 +86,5 @@ def test_rules_and_names_are_told_without_running_anything() -> None:
     assert {step.name: [rule.value for rule in step.rules] for step in steps.steps()} == {
         "extract": ["no_extractor", "not_utf8"],
         "normalize": ["empty"],
-        "language": ["not_korean", "mixed", "no_letters"],
+        "language": ["not_korean", "mixed", "no_letters", "private_use"],
     }

@@ -142,7 +142,7 @@ def similarity(one: str, other: str) -> float:
     ],
 )
 def test_texts_that_differ_in_a_sign_are_no_duplicates(one: str, other: str) -> None:
-    rows = fingerprint(chunk_of([one, other]), Fingerprint()).rows
+    rows = fingerprint(chunk_of([one, other]), Config().fingerprint).rows
     assert rows["content_hash"][0] != rows["content_hash"][1]
     assert similarity(one, other) < 0.8
     long = " ".join(f"{i}번째 문장은 그대로 둡니다." for i in range(40))

@@ -39,6 +39,7 @@ WRITTEN = {
     "commas between": "[\n" + "\n,\n".join(json.dumps(row) for row in ROWS) + "\n]",
     "array by lines": "[\n" + ",\n".join(map(json.dumps, ROWS)) + "\n]\n",
     "pretty": "\n".join(json.dumps(row, indent=4, ensure_ascii=False) for row in ROWS) + "\n",
+    "lines of old Macs": "\r".join(map(json.dumps, ROWS)),
     "one behind the other": "".join(map(json.dumps, ROWS)),
     "with a byte order mark": "\ufeff" + json.dumps(ROWS, indent=1),
 }
