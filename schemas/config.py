@@ -298,12 +298,16 @@ class Config:
         return dataclasses.replace(self, inputs=[*self.inputs, *(Input([pattern]) for pattern in patterns)])
 
     def of(self, number: int) -> Config:
-        """The configuration for the files of an input: the same, with what the input says otherwise."""
+        """The configuration for the files of an input: the same, with what the input says otherwise.
+
+        Of sections that were brought, those that have been loaded: nobody here asks for others.
+        """
         if not 0 <= number < len(self.inputs) or not self.inputs[number].settings:
             return self
-        own, brought = {}, dict(self.brought)
+        own, brought, known = {}, dict(self.brought), known_sections()
         for name, values in self.inputs[number].settings.items():
-            kind = known_sections()[name]
+            if not (kind := known.get(name)):
+                continue
             new = dataclasses.replace(self.section(kind), **values)
             if name in _fixed():
                 own[name] = new

@@ -21,7 +21,8 @@ import yaml
 from malmungchi.pipelines.runners import registry
 from malmungchi.schemas.config import Config, Input, from_mapping, sections
 from malmungchi.schemas.settings import ConfigError, bounds, default_of, format_bytes, parse_bytes, settings
-from malmungchi.transforms.formats import base
+from malmungchi.transforms.extract import base as extract
+from malmungchi.transforms.formats import base as formats
 
 # Settings that one types often have a short flag as well.
 _SHORT = {
@@ -91,7 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Flags are never abbreviated (`--work` would mean one thing today and another tomorrow). One that is not
     given leaves no trace in the namespace, so that it does not hide what the file says.
     """
-    base.load_settings()
+    formats.load_settings()
+    extract.load_settings()
     parser.allow_abbrev = False
     parser.add_argument(
         "--config",
@@ -130,7 +132,8 @@ def _tree(text: str, file: str) -> tuple[dict[str, Any], dict[str, int]]:
 
     Scalars are read by the setting's type, not by YAML's guess: `license: no` is the word "no", not False.
     """
-    base.load_settings()
+    formats.load_settings()
+    extract.load_settings()
     kinds = {f"{name}.{field.name}": kind for name, cls in sections() for field, kind in settings(cls)}
     kinds |= {field.name: kind for field, kind in settings(Input)}
     lines: dict[str, int] = {}

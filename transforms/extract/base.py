@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from malmungchi.schemas.errors import MalmungchiError
@@ -36,9 +37,18 @@ class Hints:
 
 @dataclasses.dataclass(frozen=True)
 class Extracted:
-    """The text of a payload."""
+    """The text of a payload, and what the payload says of it besides; "" for nothing.
+
+    `published_at` is a date as the input may have one (2024-03-05T09:12:00+09:00; without a zone, UTC). `metadata` has
+    strings by their usual names: title, author, language …. A row's own columns come first: what they say already, and
+    the payload says otherwise, is kept in the row's metadata.
+    """
 
     text: str
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    published_at: str = ""
+    license: str = ""
+    url: str = ""
 
 
 class Extractor(Protocol):
@@ -50,7 +60,10 @@ class Extractor(Protocol):
     settings: ClassVar[type[Section] | None]
 
     def extract(self, payload: bytes, hints: Hints, settings: Any) -> Extracted:
-        """The text, not normalized. Raises UnreadableError where there is none to be had."""
+        """The text, not normalized; `settings` are those of its section that hold for the payload's input, or None.
+
+        Raises UnreadableError where there is none to be had.
+        """
         ...
 
 

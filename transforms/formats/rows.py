@@ -235,7 +235,9 @@ def documents(rows: Fields, *sources: Source) -> tuple[pa.RecordBatch, pa.Record
     rejected = rejects(batch, ~good, STEP, rule, value, threshold, measured)
     kept = batch if good.all() else batch.filter(pa.array(good))
     kept = pa.RecordBatch.from_arrays(kept.columns, schema=DOCUMENT)
-    return (payloads(kept, config.media_type) if config.media_type else kept), rejected
+    if config.media_type:
+        kept = payloads(kept, config.media_type, input=files[0].input)
+    return kept, rejected
 
 
 # What a row has besides, if its text has yet to be made of something: what that is, as far as is known.
@@ -243,14 +245,17 @@ PAYLOAD = (
     pa.field("payload", pa.binary()),
     pa.field("media_type", pa.string()),
     pa.field("charset", pa.string()),
+    pa.field("input", pa.int32()),  # whose settings hold for extractors
 )
 
 
-def payloads(rows: pa.RecordBatch, media_type: str, charset: str | None = None) -> pa.RecordBatch:
-    """The rows with their texts as payloads of a media type, of which the step `extract` makes the texts."""
+def payloads(rows: pa.RecordBatch, media_type: str, charset: str | None = None, input: int = -1) -> pa.RecordBatch:
+    """The rows, of an input, with their texts as payloads of a media type: the step `extract` makes the texts."""
     n, text = rows.num_rows, rows["text"]
     rows = rows.set_column(rows.schema.get_field_index("text"), DOCUMENT.field("text"), pa.array([""] * n, pa.string()))
-    values = (text.cast(pa.binary()), pa.array([media_type] * n, pa.string()), pa.array([charset] * n, pa.string()))
+    same = ([media_type], [charset], [input])
+    columns = [pa.array(value * n, field.type) for value, field in zip(same, PAYLOAD[1:], strict=True)]
+    values = (text.cast(pa.binary()), *columns)
     for field, column in zip(PAYLOAD, values, strict=True):
         rows = rows.append_column(field, column)
     return rows

@@ -70,7 +70,7 @@ def documents_of(files: Sequence[File]) -> tuple[pa.RecordBatch, pa.RecordBatch]
     if files[0].media_type and good.num_rows:
         of = {file.source.file.ordinal: file.data for file, _ in whole}
         data = [of[ordinal] for ordinal in (np.asarray(good["ordinal"]) >> np.uint64(ROW_BITS)).tolist()]
-        good = payloads(good.select(DOCUMENT.names), files[0].media_type)
+        good = payloads(good.select(DOCUMENT.names), files[0].media_type, input=files[0].source.file.input)
         at = good.schema.get_field_index("payload")
         good = good.set_column(at, good.schema.field(at), pa.array(data, pa.binary()))
     return good, concat([*bad, wrong], REJECT)

@@ -52,7 +52,7 @@ class Step(Protocol):
     columns: ClassVar[tuple[pa.Field, ...]]
     # Why it drops rows.
     rules: ClassVar[type[StrEnum]]
-    # The dataclass of its settings, None if it has none.
+    # The dataclass of its settings, None if it has none; Config if it needs the settings of others.
     settings: ClassVar[type[Any] | None]
 
     def __call__(self, rows: pa.RecordBatch, settings: Any) -> Outcome:

@@ -31,7 +31,7 @@ def _load(place: str) -> Step:
         found: Step = getattr(importlib.import_module(module), kind)()
     except (ImportError, AttributeError) as error:
         raise StepError(f"the step {place} cannot be loaded: {error}") from error
-    if found.settings is not None and not is_fixed(found.settings):
+    if found.settings not in (None, Config) and not is_fixed(found.settings):
         register(found.settings)
     return found
 
@@ -42,7 +42,9 @@ def steps() -> list[Step]:
 
 
 def settings_of(step: Step, config: Config) -> Any:
-    """The step's own settings; None if it has none."""
+    """The step's own settings, or the whole configuration if that is what it declares; None if it has none."""
+    if step.settings is Config:
+        return config
     return None if step.settings is None else config.section(step.settings)
 
 
