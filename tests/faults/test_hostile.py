@@ -196,7 +196,8 @@ def tables() -> dict[str, tuple[pa.Table, list[int], list[tuple[int, str]]]]:
         "null-text": (pa.table({"text": pa.nulls(2)}), [], [(1, "no_text"), (2, "no_text")]),
         "null-columns": (table(id=pa.nulls(2), url=pa.nulls(2), published_at=pa.nulls(2), x=pa.nulls(2)), [1, 2], []),
         "numbers": (pa.table({"text": [1, None]}), [], [(1, "wrong_type"), (2, "no_text")]),
-        "lists": (pa.table({"text": [["가"], []]}), [], [(1, "wrong_type"), (2, "wrong_type")]),
+        "lists": (pa.table({"text": [["가"], []]}), [1], [(2, "empty_text")]),
+        "lists-of-numbers": (pa.table({"text": [[1], []]}), [], [(1, "wrong_type"), (2, "wrong_type")]),
         "nested-ids": (table(id=[{"a": 1}, None], source=[[1], None]), [1, 2], []),
         "no-rows": (pa.table({"text": pa.array([], pa.string())}), [], []),
     }
