@@ -88,18 +88,20 @@ def test_a_read_only_installation_without_a_home(wheel: Path) -> None:
         subprocess.run([*map(str, install), "--disable-pip-version-check"], check=True)
         (folder / "in.jsonl").write_text('{"text": "아침마다 우유를 배달하던 청년은 비가 와도 늦지 않았다."}\n')
         others = os.pathsep.join(path for path in sys.path if Path(path).name == "site-packages")
-        done = subprocess.run(
-            [
-                "setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups",
-                sys.executable, "-P", "-m", "malmungchi", "build", "--input", str(folder / "in.jsonl"),
-                "--output", str(work / "out"),
-            ],
-            env={"PATH": os.environ["PATH"], "HOME": "/dev/null", "TMPDIR": str(work),
-                 "PYTHONPATH": f"{packages}{os.pathsep}{others}"},
-            cwd="/", capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        if "Permission denied" in done.stderr and sys.executable in done.stderr:
-            pytest.skip(f"other accounts cannot run {sys.executable}")
+
+        def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
+            account = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
+            return subprocess.run(
+                [*account, sys.executable, "-P", *words],
+                env={"PATH": os.environ["PATH"], "HOME": "/dev/null", "TMPDIR": str(work),
+                     "PYTHONPATH": f"{packages}{os.pathsep}{others}"},
+                cwd="/", capture_output=True, text=True, timeout=300, check=False,
+            )  # fmt: skip
+
+        if as_nobody("-c", "import psutil").returncode:
+            pytest.skip(f"other accounts cannot read the packages of {sys.executable}")
+        build = ["build", "--input", str(folder / "in.jsonl"), "--output", str(work / "out")]
+        done = as_nobody("-m", "malmungchi", *build)
         assert done.returncode == 0, done.stderr
         assert (work / "out" / "manifest.json").exists()
         kept = work / f"malmungchi-kernels-{NOBODY}"
