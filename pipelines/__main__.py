@@ -1,5 +1,5 @@
 """`python -m malmungchi.pipelines` is the command `malmungchi`."""
 
-from malmungchi.pipelines.cli.main import main
+from malmungchi.pipelines.cli.main import command
 
-raise SystemExit(main())
+command()

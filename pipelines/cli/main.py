@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
-import gc
 import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from malmungchi.pipelines.process import signals, temporary
 from malmungchi.pipelines.process.logs import quiet
@@ -233,6 +233,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         return _bug(error)
-    finally:
-        if argv is None:  # this process ends: Python need not go through all that is left first
-            gc.freeze()
+
+
+def command() -> NoReturn:
+    """The program `malmungchi`: runs the command of its arguments and ends the process with its exit code.
+
+    It does not wait for Python to take itself apart: a thread of Arrow that then still gives something back would end
+    the process with an abort (and the exit code 134), whatever the command's result.
+    """
+    try:
+        code = main()
+    except SystemExit as ended:  # argparse's, which has said all that is to be said
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)

@@ -74,7 +74,7 @@ def test_the_wheel_has_its_licence_and_program(wheel: Path) -> None:
     file = zipfile.ZipFile(wheel)
     (info,) = {name.split("/")[0] for name in file.namelist() if ".dist-info/" in name}
     assert "Apache License" in file.read(f"{info}/licenses/LICENSE").decode()
-    assert "malmungchi = malmungchi.pipelines.cli.main:main" in file.read(f"{info}/entry_points.txt").decode()
+    assert "malmungchi = malmungchi.pipelines.cli.main:command" in file.read(f"{info}/entry_points.txt").decode()
     assert "License-Expression: Apache-2.0" in file.read(f"{info}/METADATA").decode()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 
@@ -59,3 +61,20 @@ def test_all_errors_of_ours_have_one_base() -> None:
     assert MalmungchiError in found
     assert len(found) >= 18
     assert [kind for kind in found if not issubclass(kind, MalmungchiError)] == []
+
+
+def test_the_program_ends_with_its_exit_code_whatever_threads_are_left() -> None:
+    """A thread of another library that still holds something neither delays the end nor changes the code."""
+    code = (
+        "import atexit, sys, threading, time\n"
+        "from malmungchi.pipelines.cli.main import command\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "atexit.register(print, 'cleaned up')\n"
+        "sys.argv = ['malmungchi', *sys.argv[1:]]\n"
+        "command()\n"
+    )
+    for words, expected in ((["formats"], 0), (["verify", "/nowhere"], 1), (["build", "--nope"], 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (expected, "cleaned up")
