@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from malmungchi.pipelines.job.job import Job
-from malmungchi.pipelines.plan import recall
+from malmungchi.pipelines.plan import priority, recall
 from malmungchi.pipelines.plan.planner import counted, human, sample_of
 from malmungchi.pipelines.runners import registry
 from malmungchi.schemas.config import Config, known_sections
@@ -50,6 +50,7 @@ def dry_run(job: Job, restart: bool = False) -> str:
         f"output {job.output}, staging {job.place.staging}: about {human(plan.input_bytes)} for the time of the job",
         f"settings digest {plan.config.digest()}, {_changed(plan.config)}",
         recall.warning(plan.config) or recall.in_words(plan.config),
+        *([f"warning: {strangers}"] if (strangers := priority.warning(plan)) else []),
         _there(job, done, restart),
     ]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from malmungchi.pipelines.job import inventory
 from malmungchi.pipelines.job.display import Display
 from malmungchi.pipelines.job.manifest import make_manifest
 from malmungchi.pipelines.job.output import Output, OutputError
-from malmungchi.pipelines.plan import recall
+from malmungchi.pipelines.plan import priority, recall
 from malmungchi.pipelines.plan.planner import human
 from malmungchi.pipelines.plan.shares import shares
 from malmungchi.pipelines.process import forkserver
@@ -91,8 +91,9 @@ class Job:
     def begin(self, restart: bool) -> None:
         """Makes output and staging area ready, and says what of an earlier attempt is kept. The locks are held."""
         self.place.begin(restart)
-        if lost := recall.warning(self.plan.config):
-            self.display.say(f"warning: {lost}")
+        for warning in (recall.warning(self.plan.config), priority.warning(self.plan)):
+            if warning:
+                self.display.say(f"warning: {warning}")
         self._kept = self._tasks()
         if self._kept:
             self.display.say(f"resuming an earlier attempt: {len(self._kept)} finished tasks are kept")
