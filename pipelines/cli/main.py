@@ -32,9 +32,20 @@ EXAMPLES = """examples:
 """
 
 
+_JSON = "print one JSON document, for programs (docs/usage.md has its keys)"
+
+
 def _some(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return _whole(text, 1)
+
+
+def _row(text: str) -> int:
+    return _whole(text, 0)  # 0 stands for the file as a whole
+
+
+def _whole(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or not least <= int(text) < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
 
 
@@ -74,15 +85,21 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         options.add_arguments(command)
     command = add("verify", "check every checksum, count and schema of a release")
     command.add_argument("release", metavar="URL", help="folder of the release")
+    command.add_argument("--json", action="store_true", help=_JSON)
     command = add("inspect", "show rows, rejects and duplicates of a release, or what became of a document")
     command.add_argument("release", metavar="URL", help="folder of the release")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--id", help="explain what became of the document with this id")
+    what.add_argument("--url", metavar="ADDRESS", help="explain what became of the documents of this address")
+    what.add_argument("--file", metavar="NAME", help="explain what became of the rows of this input file")
     what.add_argument("--rejects", action="store_true", help="show rejected rows")
     what.add_argument("--duplicates", action="store_true", help="show clusters of duplicates, the largest first")
-    command.add_argument("--rule", default="", help="show rows rejected by this rule")
+    command.add_argument("--row", type=_row, metavar="N", help="with --file: of this row only (line), from 1")
+    command.add_argument("--rule", default="", help="show a sample of what this rule dropped, such as "
+                                                    "language.not_korean: the same rows each time")  # fmt: skip
     command.add_argument("--limit", type=_some, default=10, metavar="N",
                          help="rows to show, of each kind (default: 10)")  # fmt: skip
+    command.add_argument("--json", action="store_true", help=_JSON)
     command = add("doctor", "check the runner, its workers and the storage that a big job will have, before it starts")
     command.usage = "malmungchi doctor [--staging URL] [--output URL] [--input URL] [settings] [Beam's options]"
     command.add_argument("--input", action="append", default=[], metavar="URL",
@@ -181,7 +198,7 @@ def _run(argv: Sequence[str]) -> int:
     if arguments.command == "verify":
         from malmungchi.pipelines.release.verify import verify
 
-        return verify(arguments.release.rstrip("/"))
+        return verify(arguments.release.rstrip("/"), arguments.json)
     from malmungchi.pipelines.release.inspect import inspect
 
     return inspect(arguments.release.rstrip("/"), arguments)

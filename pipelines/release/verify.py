@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -177,8 +178,14 @@ def notes(release: str) -> Iterator[str]:
             yield f"{folder}: passed over what other programs left there: {shown}"
 
 
-def verify(release: str) -> int:
-    """Prints what is wrong; 0 when nothing is, 1 otherwise."""
+def verify(release: str, as_json: bool = False) -> int:
+    """Prints what is wrong; 0 when nothing is, 1 otherwise. As JSON: `release`, `ok`, `problems` (each with `file` and
+    `problem`) and `notes`."""
+    if as_json:
+        found = [dict(zip(("file", "problem"), said.split(": ", 1), strict=True)) for said in problems(release)]
+        told = {"release": release, "ok": not found, "problems": found, "notes": list(notes(release))}
+        print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+        return int(bool(found))
     count = 0
     for problem in problems(release):
         print(problem, file=sys.stderr)

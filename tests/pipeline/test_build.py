@@ -264,6 +264,8 @@ def test_inspect_explains_fates(release: Path) -> None:
     assert pair["dropped_id"] in said
     assert "not_korean" in malmungchi("inspect", release, "--id", "s1-00000").stdout
     assert "no document" in malmungchi("inspect", release, "--id", "nobody", check=False).stderr
+    at = ("inspect", release, "--file", pair["file"], "--row", pair["row"], "--json")
+    assert json.loads(malmungchi(*at).stdout)["duplicates"] == [pair]
     assert "stands for" in malmungchi("inspect", release, "--duplicates").stdout
     assert "invalid_json" in malmungchi("inspect", release, "--rejects", "--rule", "invalid_json").stdout
     assert "s" in malmungchi("inspect", release, "--limit", "1").stdout

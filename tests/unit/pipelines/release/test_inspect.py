@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from malmungchi.pipelines.cli.main import main
-from malmungchi.schemas.release import LEDGER, REJECTS, SCHEMA_VERSION, File, Manifest
+from malmungchi.schemas.release import LEDGER, REJECTS, SCHEMA_VERSION, File, Input, Manifest
 from malmungchi.transforms.text.steps import published
 
 KEPT = {"text": "글", "language": "ko", "language_detector": "script", "hangul_share": 1.0, "chars": 1, "letters": 1}
+NAMES = ("a.jsonl", "b.jsonl", "c.jsonl", "x/d.jsonl", "y/d.jsonl")
 
 
 @pytest.fixture
@@ -34,6 +36,9 @@ def release(tmp_path: Path) -> str:
             for row, rule in ((2, "no_text"), (3, "invalid_json"), (4, "no_text"))
         ],
     }  # fmt: skip
+    rows["data"][0]["url"] = "https://kept.example/?q=1"
+    rows["rejects"][1]["url"] = "https://gone.example/?q=1"
+    rows["duplicates"][12]["url"] = "https://copy.example/?q=1"
     schemas = {"data": published(), "rejects": REJECTS, "duplicates": LEDGER}
     files = []
     for folder, found in rows.items():
@@ -43,7 +48,8 @@ def release(tmp_path: Path) -> str:
         files.append(File(f"{folder}/0.parquet", len(found), path.stat().st_size, ""))
     rejected = {"read.no_text": 2, "read.invalid_json": 1, "deduplicate.near_duplicate": 13}
     manifest = Manifest(
-        schema_version=SCHEMA_VERSION, config_digest="", versions={}, inputs=[], files=files,
+        schema_version=SCHEMA_VERSION, config_digest="", versions={}, files=files,
+        inputs=[Input(name, 1, "") for name in NAMES],
         config={"deduplicate": {"threshold": 0.8}, "shards": {}, "fingerprint": {}, "language": {}},
         counts={"input": 18, "kept": 2, "rejected": rejected}, sources={}, languages={}, warnings=[],
     )  # fmt: skip
@@ -82,11 +88,70 @@ def test_a_rule_means_rejects(release: str, capsys: pytest.CaptureFixture[str]) 
         assert out.count("no_text") == 2
         assert "invalid_json" not in out
     assert said(capsys, release, "--rejects").count("a.jsonl:") == 3
+    assert said(capsys, release, "--rule", "read.no_text") == said(capsys, release, "--rule", "no_text")
     err = said(capsys, release, "--rule", "notext", code=1)
-    assert err.strip() == "no rejects by rule notext; there are: invalid_json, no_text"
-    err = said(capsys, release, "--rule", "near_duplicate", code=1)
-    assert err.strip().endswith("; for duplicates use --duplicates")
+    there = "read.no_text, read.invalid_json, deduplicate.near_duplicate"
+    assert err == f"no row was dropped by a rule notext; did you mean 'no_text'? (what dropped rows here: {there})\n"
+    assert said(capsys, release, "--rule", "near_duplicate").count("dropped_id") == 10
+    assert said(capsys, release, "--rule", "deduplicate.near_duplicate", "--limit", "99").count("dropped_id") == 13
     assert "leave out" in said(capsys, release, "--duplicates", "--rule", "no_text", code=1)
+
+
+def test_a_sample_of_a_rule_is_the_same_each_time_and_grows(release: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def rows(limit: int) -> list[int]:
+        found = said(capsys, release, "--rule", "near_duplicate", "--limit", str(limit), "--json")
+        return [row["row"] for row in json.loads(found)["duplicates"]]
+
+    assert len(rows(13)) == 13
+    assert rows(13) != sorted(rows(13))  # not the first ones
+    assert all(rows(size) == rows(13)[:size] for size in range(1, 13))
+
+
+def test_documents_are_looked_up_by_file_and_row(release: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "twin: kept, from b.jsonl row 1" in said(capsys, release, "--file", "b.jsonl", "--row", "1")
+    assert "dropped at read by rule no_text" in said(capsys, release, "--file", "in/a.jsonl", "--row", "2")
+    assert "copy-a3: dropped at deduplicate" in said(capsys, release, "--file", "./c.jsonl", "--row", "3")
+    assert said(capsys, release, "--file", "/x/y/a.jsonl").count("from a.jsonl row") == 4
+    assert said(capsys, release, "--file", "a.jsonl", "--row", "9", code=1) == "a.jsonl: no row 9 was read\n"
+    err = said(capsys, release, "--file", "aa.jsonl", code=1)
+    assert err == "aa.jsonl: no input of this release has this name; did you mean 'a.jsonl'?\n"
+    assert "several inputs end in this name: x/d.jsonl, y/d.jsonl" in said(capsys, release, "--file", "d.jsonl", code=1)
+    assert "no row of it was read" in said(capsys, release, "--file", "y/d.jsonl", code=1)
+    assert "say of which, with --file" in said(capsys, release, "--row", "3", code=1)
+
+
+def test_documents_are_looked_up_by_address(release: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for url, told in (
+        ("kept", "twin: kept, from a.jsonl row 1"),
+        ("gone", "a.jsonl row 3"),
+        ("copy", "copy-b0: dropped"),
+    ):
+        assert told in said(capsys, release, "--url", f"https://{url}.example/?q=1")
+    err = said(capsys, release, "--url", "https://none.example/", code=1)
+    assert err == "https://none.example/: no document with this address was read\n"
+
+
+KEYS = ["release", "asked", "kept", "rejects", "duplicates", "clusters", "total"]
+
+
+@pytest.mark.parametrize(
+    "asked", [[], ["--id", "twin"], ["--rejects"], ["--rule", "no_text"], ["--duplicates"], ["--file", "a.jsonl"]]
+)
+def test_json_has_the_same_keys_whatever_is_asked(
+    asked: list[str], release: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(said(capsys, release, *asked, "--json", "--limit", "1"))
+    assert list(found) == KEYS
+    assert list(found["total"]) == KEYS[2:6]
+    for kind in KEYS[2:6]:
+        assert len(found[kind]) == min(1, found["total"][kind])
+
+
+def test_json_of_nothing_is_json_too(release: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", release, "--id", "nobody", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["total"] == dict.fromkeys(KEYS[2:6], 0)
+    assert err == "nobody: no document with this id was read\n"
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "many"])
