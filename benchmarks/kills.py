@@ -82,8 +82,8 @@ def _require(condition: object, what: str) -> None:
 
 
 def digests(release: Path) -> dict[str, str]:
-    """sha256 of each file of a release."""
-    files = sorted(path for path in release.rglob("*") if path.is_file())
+    """sha256 of each file of a release; where its inputs were is no part of it."""
+    files = sorted(path for path in release.rglob("*") if path.is_file() and path != release / "inputs.json")
     return {path.relative_to(release).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

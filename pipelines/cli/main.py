@@ -97,6 +97,16 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     command.add_argument("--row", type=_row, metavar="N", help="with --file: of this row only (line), from 1")
     command.add_argument("--rule", default="", help="show a sample of what this rule dropped, such as "
                                                     "language.not_korean: the same rows each time")  # fmt: skip
+    command.add_argument(
+        "--text", action="store_true", help="read the texts of the dropped rows that are shown again from the inputs"
+    )
+    command.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="with --text: file or pattern of inputs that were moved since; repeat it for more",
+    )
     command.add_argument("--limit", type=_some, default=10, metavar="N",
                          help="rows to show, of each kind (default: 10)")  # fmt: skip
     command.add_argument("--json", action="store_true", help=_JSON)

@@ -20,10 +20,11 @@ from malmungchi.pipelines.plan.shares import shares
 from malmungchi.pipelines.process import forkserver
 from malmungchi.pipelines.publish import publish
 from malmungchi.pipelines.refine import refine
+from malmungchi.pipelines.release import reread
 from malmungchi.pipelines.release.card import card
 from malmungchi.pipelines.runners import drive, registry
 from malmungchi.pipelines.stages import TASK_FOLDERS, task_counts
-from malmungchi.schemas.names import CARD, MANIFEST
+from malmungchi.schemas.names import CARD, INPUTS, MANIFEST
 from malmungchi.schemas.plan import Plan
 from malmungchi.schemas.release import Manifest
 from malmungchi.schemas.work import Share
@@ -150,6 +151,7 @@ class Job:
         manifest = make_manifest(self.plan, refined, published)
         self.reused = self._words(refined)
         self.place.remove_strangers({file.path for file in published.files})
+        storage.write_bytes(storage.join(self.output, INPUTS), reread.record(self.plan))
         storage.write_bytes(storage.join(self.output, CARD), card(manifest).encode())
         storage.write_bytes(storage.join(self.output, MANIFEST), manifest.to_json(), durable=True)
         return manifest

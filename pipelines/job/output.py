@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from malmungchi.pipelines.job import lock
 from malmungchi.schemas.errors import MalmungchiError
-from malmungchi.schemas.names import CARD, FOLDERS, MANIFEST
+from malmungchi.schemas.names import CARD, FOLDERS, INPUTS, MANIFEST
 from malmungchi.schemas.plan import Plan, changes
 from malmungchi.schemas.release import Manifest, ManifestError
 from malmungchi.transforms.exchange.segments import REQUESTS
@@ -137,7 +137,7 @@ class Output:
         """
         if restart:
             if storage.exists(storage.join(self.uri, HOME, PLAN)):
-                for name in (*FOLDERS, CARD):
+                for name in (*FOLDERS, CARD, INPUTS):
                     storage.remove(storage.join(self.uri, name))
             for home in self.homes:
                 self._clear(home)

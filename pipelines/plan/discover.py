@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from malmungchi.schemas.config import Input
-from malmungchi.schemas.names import FOLDERS, MANIFEST
+from malmungchi.schemas.names import FOLDERS, INPUTS, MANIFEST
 from malmungchi.transforms.formats.base import InputError
 from malmungchi.transforms.io import storage
 from malmungchi.transforms.io.strangers import is_hidden, is_mark
@@ -151,7 +151,7 @@ class _Ours:
         if any(re.fullmatch(r"_staging|plan-[0-9a-f]{16}", part) for part in below):
             return True
         folder, name = posixpath.split(place)
-        if name == MANIFEST:
+        if name in (MANIFEST, INPUTS):
             return self._is_release(folder)
         return bool(below) and below[-1] in FOLDERS and self._is_release(posixpath.dirname(folder))
 

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 import pyarrow as pa
@@ -49,6 +49,10 @@ def _inspect(release: str, arguments: argparse.Namespace) -> int:
         )
     if arguments.row is not None and arguments.file is None:
         raise InspectError("--row is the row of a file: say of which, with --file")
+    if arguments.text and arguments.duplicates:
+        raise InspectError(
+            "--text goes with rows: for those of duplicates use --rule exact_duplicate or near_duplicate"
+        )
     try:
         manifest = Manifest.from_json(storage.read_bytes(storage.join(release, MANIFEST)))
     except FileNotFoundError:
@@ -63,6 +67,7 @@ def _inspect(release: str, arguments: argparse.Namespace) -> int:
     except UnknownError as error:
         print(error, file=sys.stderr)
         return 1
+    unread = _add_texts(answer, manifest, arguments.input) if arguments.text else 0
     if arguments.json:
         print(orjson.dumps(dataclasses.asdict(answer), option=orjson.OPT_INDENT_2).decode())
     elif looked_up:
@@ -73,7 +78,18 @@ def _inspect(release: str, arguments: argparse.Namespace) -> int:
     if looked_up and answer.is_empty:
         print(_nothing(looked_up, manifest), file=sys.stderr)
         return 1
-    return 0
+    return unread
+
+
+def _add_texts(answer: Answer, manifest: Manifest, inputs: Sequence[str]) -> int:
+    """Adds the texts of dropped rows and says which inputs cannot be read; 1 if that is so of all rows."""
+    from malmungchi.pipelines.release import reread  # loads all formats and steps
+
+    rows = [*answer.rejects, *answer.duplicates]
+    troubles = list(reread.add_texts(rows, answer.release, manifest, inputs))
+    for trouble in troubles:
+        print(trouble, file=sys.stderr)
+    return int(bool(troubles) and not any(row["text"] for row in rows))
 
 
 def _answer(release: Release, looked_up: Mapping[str, str | int], arguments: argparse.Namespace) -> Answer:

@@ -56,8 +56,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def digests(release: Path, *folders: str) -> dict[str, str]:
-    """sha256 of each file of a release."""
-    files = sorted(path for path in release.rglob("*") if path.is_file())
+    """sha256 of each file of a release; where its inputs were is no part of it."""
+    files = sorted(path for path in release.rglob("*") if path.is_file() and path != release / "inputs.json")
     chosen = {path.relative_to(release).as_posix(): path for path in files}
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -101,7 +101,7 @@ def test_the_release_is_whole(release: Path) -> None:
     assert sum(source["input"] for source in manifest["sources"].values()) == counts["input"]
     assert {item["name"] for item in manifest["inputs"]} == {"a.jsonl", "b.jsonl", "c.jsonl"}
     assert sorted(path.name for path in release.iterdir()) == [
-        "README.md", "data", "duplicates", "manifest.json", "rejects"
+        "README.md", "data", "duplicates", "inputs.json", "manifest.json", "rejects"
     ]  # fmt: skip
     assert malmungchi("verify", release).stdout.strip().endswith("OK: all checksums, counts and schemas match")
     for item in manifest["inputs"]:

@@ -35,10 +35,26 @@ def cut(file: InputFile, config: Config, chunk_bytes: int, whole_bytes: int = 0)
     if file.codec == "none" and expected_bytes(file) > max(2 * chunk_bytes, whole_bytes):
         with open_unchanged(file) as raw:
             source = Source(file, raw, config)
-            splits = [] if source.stranger else base.get(file.format).split(source, chunk_bytes)
-            if splits:
-                return Cut([_item(file, number, split) for number, split in enumerate(splits, 1)], source.digest())
-    return Cut([_item(file, 0, base.Split(bytes=file.size * expansion(file.codec)), whole=True)], "")
+            if items := _parts(source, chunk_bytes):
+                return Cut(items, source.digest())
+    return Cut([_whole(file)], "")
+
+
+def parts(file: InputFile, config: Config, chunk_bytes: int) -> list[WorkItem]:
+    """The same work items, however small the file, without the digest, for which all of it is read."""
+    with open_unchanged(file) as raw:
+        splits = _parts(Source(file, raw, config), chunk_bytes) if file.codec == "none" else []
+    return splits or [_whole(file)]
+
+
+def _parts(source: Source, chunk_bytes: int) -> list[WorkItem]:
+    """Those of a file that its format can split."""
+    splits = [] if source.stranger else base.get(source.file.format).split(source, chunk_bytes)
+    return [_item(source.file, number, split) for number, split in enumerate(splits, 1)]
+
+
+def _whole(file: InputFile) -> WorkItem:
+    return _item(file, 0, base.Split(bytes=file.size * expansion(file.codec)), whole=True)
 
 
 # From so many files on, small ones are read together, so many at most: of one that is read alone its task costs
