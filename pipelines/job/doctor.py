@@ -28,6 +28,7 @@ from malmungchi.pipelines.process.preload import made_up
 from malmungchi.pipelines.runners import drive, registry
 from malmungchi.pipelines.runners.base import RunnerError
 from malmungchi.schemas.config import Config
+from malmungchi.schemas.names import INPUTS
 from malmungchi.transforms.io import storage
 
 # Of all inputs, so many are read.
@@ -61,12 +62,12 @@ def _ask(questions: Questions, arguments: Sequence[str], workers: int) -> list[F
 
 
 def digests(release: str) -> dict[str, str]:
-    """sha256 of each file of a release, by its path in it."""
+    """sha256 of each file of a release, by its path in it; where its inputs were differs, and is no part of it."""
     found = {}
     for folder in ("", "data", "duplicates", "rejects"):
         for name in storage.names(storage.join(release, folder)):
             path = f"{folder}/{name}" if folder else name
-            if "." in name:
+            if "." in name and name != INPUTS:
                 found[path] = hashlib.sha256(storage.read_bytes(storage.join(release, path))).hexdigest()
     return found
 
