@@ -17,13 +17,14 @@ from malmungchi.transforms.formats.work import PlanWork
 from malmungchi.transforms.text.steps import RunSteps
 
 
-def refine(root: beam.Pipeline, plan: Plan, staging: str, shares: list[Share]) -> Any:
-    """Puts the refine stage into a pipeline; `shares` are those of who reads."""
+def refine(root: beam.Pipeline, plan: Plan, staging: str, shares: list[Share], largest: int | None = None) -> Any:
+    """Puts the refine stage into a pipeline; `shares` are those of who reads, `largest` is the largest hash of a row
+    that is read, if not all are."""
     config = plan.config
     return (
         root
         | "PlanWork" >> PlanWork(shares, staging, config, plan.chunk_bytes)
-        | "ReadDocuments" >> ReadDocuments(config, plan.chunk_bytes, staging)
+        | "ReadDocuments" >> ReadDocuments(config, plan.chunk_bytes, staging, largest)
         | "RunSteps" >> RunSteps(config)
         | "ComputeFingerprints" >> ComputeFingerprints(config.fingerprint)
         | "StageChunks" >> StageChunks(staging, plan.layout, config.fingerprint, config.deduplicate)

@@ -92,8 +92,9 @@ TABLE = (REFINE, *DEDUPLICATE, PUBLISH, REJECTS)
 CHANNELS = tuple(dict.fromkeys(channel for row in TABLE for channel in row.gives))
 
 # Every folder of the staging area in which tasks leave their records, those of rejects in that of publish. Beside the
-# stages these are the cuts of files, the rounds of an exchange, and sums over many records.
-TASK_FOLDERS = ("cut", "refine", *(row.name for row in DEDUPLICATE), "split", "tally", "publish")
+# stages these are the cuts of files, the hashes of rows where only a number of them is read, the rounds of an exchange,
+# and sums over many records.
+TASK_FOLDERS = ("cut", "limit", "refine", *(row.name for row in DEDUPLICATE), "split", "tally", "publish")
 
 
 def deduplication(plan: Plan) -> list[Stage]:

@@ -44,6 +44,12 @@ class Read(Section, name="read"):
     )
     max_text_bytes: int = setting(32 << 20, "a longer text is rejected", ge=1, le=1 << 30)
     sample: str = setting("", "share of the rows that is read, by hash of their ids, such as 1% or 0.01; empty: all")
+    limit: int = setting(
+        0,
+        "number of rows that are read, of all inputs: those whose file and row have the smallest hashes; 0: all",
+        ge=0,
+        le=1_000_000,
+    )
     strict: bool = setting(False, "a truncated or corrupt file fails the job")
 
     def __post_init__(self) -> None:
@@ -328,6 +334,8 @@ class Config:
             del found["read"]["media_type"]
         if not self.read.sample:
             del found["read"]["sample"]
+        if not self.read.limit:
+            del found["read"]["limit"]
         found |= {name: own for name, section in sorted(self.brought.items()) if (own := changed(section))}
         if inputs := [own for each in self.inputs if (own := each.content())]:
             found["inputs"] = inputs
@@ -373,6 +381,8 @@ def _input(data: Any, name: str) -> Input:
     for key, value in data.items():
         if key in nested:
             more[key] = checked(nested[key], value, f"{name}.{key}")
+            if key == "read" and "limit" in more[key]:
+                raise ConfigError(f"{name}.read.limit: it is one for all inputs; set read.limit", f"{name}.read.limit")
             try:
                 nested[key](**more[key])
             except ConfigError as error:

@@ -30,6 +30,7 @@ _SHORT = {
     "execution.staging": "--staging",
     "read.strict": "--strict",
     "read.sample": "--sample",
+    "read.limit": "--limit",
 }
 
 # Beam hands its options to every worker, and workers log them. What is secret has no place there.

@@ -35,7 +35,8 @@ def dry_run(job: Job, restart: bool = False) -> str:
         columns = ", ".join(f"{role}={name}" for role, name in dataclasses.asdict(file.columns).items() if name)
         lines.append(f"  {file.name}  {human(file.size)}  {kind}  {columns if file.format != 'text' else ''}".rstrip())
     if sample := sample_of(plan.config):
-        lines.append(f"a sample: of their rows {sample} are kept, by hash of the id; all are read to find them")
+        twice = " twice" if plan.config.read.limit else ""
+        lines.append(f"a sample, by hash: {sample}; all rows are read{twice} to find it")
     chunk = plan.chunk_bytes
     shards = pack(
         [plan.input_bytes // plan.layout.partitions] * plan.layout.partitions,

@@ -16,7 +16,7 @@ from malmungchi.schemas.release import File, Input
 from malmungchi.schemas.work import InputFile
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.exchange.counts import Counts, total
-from malmungchi.transforms.exchange.items import unfinished
+from malmungchi.transforms.exchange.items import finished_chunks, items_of, unfinished
 from malmungchi.transforms.exchange.segments import REQUESTS
 from malmungchi.transforms.exchange.tally import NAMED, units
 from malmungchi.transforms.formats.split import bundles
@@ -58,6 +58,39 @@ class Refined:
     inputs: list[Input]
     counts: Counts
     barren: dict[str, tuple[int, list[str]]]
+
+
+# Hashes that are held beyond those asked for.
+_HELD = 1 << 20
+
+# No hash of a row is larger.
+_LARGEST = (1 << 64) - 1
+
+
+def limited(plan: Plan, staging: str) -> int:
+    """The largest hash of the place of a row that is read, of which `read.limit` says how many there are. Raises
+    IncompleteError when a chunk has not been looked at."""
+    most, found, held = plan.config.read.limit, [np.empty(0, np.uint64)], 0
+    for hashes in _hashes(plan, staging):
+        found.append(hashes)
+        held += len(hashes)
+        if held > most + _HELD:
+            found, held = [np.sort(np.concatenate(found))[:most]], most
+    smallest = np.sort(np.concatenate(found))[:most]
+    return int(smallest[-1]) if len(smallest) == most else _LARGEST
+
+
+def _hashes(plan: Plan, staging: str) -> Iterator[np.ndarray]:
+    """uint64: the smallest hashes of each chunk."""
+    for first, *_ in bundles(plan.files, plan.chunk_bytes):
+        cut = records.load(staging, records.cut_task(first.ordinal))
+        if cut is None:
+            raise _missing("limit", [first.name])
+        for item in items_of(cut):
+            chunks = finished_chunks(staging, item, records.limit_task)
+            if chunks is None:
+                raise _missing("limit", [first.name])
+            yield from (np.array(chunk.counts["hashes"], np.uint64) for chunk in chunks)
 
 
 def refined(plan: Plan, staging: str, name: bool = True) -> Refined:

@@ -14,6 +14,7 @@ from malmungchi.pipelines.job import inventory
 from malmungchi.pipelines.job.display import Display
 from malmungchi.pipelines.job.manifest import make_manifest
 from malmungchi.pipelines.job.output import Output, OutputError
+from malmungchi.pipelines.limit import limit
 from malmungchi.pipelines.plan import priority, recall
 from malmungchi.pipelines.plan.planner import human
 from malmungchi.pipelines.plan.shares import shares
@@ -109,13 +110,25 @@ class Job:
                 self.run(build)
                 return check(True)
 
+    def limit(self) -> int | None:
+        """The largest hash of a row that is read; None for all rows. All are read once to find it."""
+        if not self.plan.config.read.limit:
+            return None
+        return self._stage(
+            "limit",
+            self.plan.input_bytes,
+            lambda over: inventory.limited(self.plan, self.work),
+            lambda root: limit(root, self.plan, self.work, list(listed(self.shares, self.work))),
+        )
+
     def refine(self) -> inventory.Refined:
         """Runs refine and checks what it left."""
+        largest = self.limit()
         return self._stage(
             "refine",
             self.plan.input_bytes,
             lambda over: inventory.refined(self.plan, self.work, name=over),
-            lambda root: refine(root, self.plan, self.work, list(listed(self.shares, self.work))),
+            lambda root: refine(root, self.plan, self.work, list(listed(self.shares, self.work)), largest),
         )
 
     def deduplicate(self, refined: inventory.Refined) -> inventory.Deduplicated:

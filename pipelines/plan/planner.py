@@ -35,6 +35,9 @@ from malmungchi.transforms.text import steps
 # Bytes that are read of a file in a store, to look into it: there may be many files.
 _AHEAD = 256 << 10
 
+# Bytes of a row, at most about, where only a number of rows is known.
+_ROW_BYTES = 64 << 10
+
 
 def format_of(name: str, head: bytes, asked: str = "") -> base.Format:
     """The format of a file: what its input says, else what its first bytes say beyond doubt, else by its name without
@@ -143,13 +146,17 @@ def look_into(found: Sequence[Found], config: Config) -> Plan:
     give_back()  # a Parquet footer may have taken hundreds of megabytes
     estimate = sum(map(expected_bytes, files))
     kept = sum(int(expected_bytes(file) * config.of(file.input).read.share) for file in files)
+    if config.read.limit:
+        kept = min(kept, config.read.limit * _ROW_BYTES)
     return Plan(config, files, estimate, layout(kept, config.shards.target_bytes))
 
 
 def sample_of(config: Config) -> str:
-    """The share of its inputs that a job reads, as it was given; several if they differ, empty for all."""
+    """The share of its inputs that a job reads, as it was given; several if they differ; then the number of rows, if
+    that is limited; empty for all."""
     given = {config.of(number).read.sample.strip() for number in range(len(config.inputs))} or {config.read.sample}
-    return ", ".join(sorted(given - {""}))
+    limit = [f"{config.read.limit} rows"] if config.read.limit else []
+    return ", ".join([*sorted(given - {""}), *limit])
 
 
 def make_plan(inputs: Sequence[str], config: Config) -> Plan:

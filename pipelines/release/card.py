@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from malmungchi.pipelines.release.front import folders, front_matter, schemas, title
 from malmungchi.schemas.descriptions import meaning
@@ -40,6 +40,7 @@ class _Words:
     licenses: tuple[str, str, str]
     own: tuple[str, str]
     sample: str
+    limit: str
     read: str
     columns: tuple[str, str]
 
@@ -70,6 +71,7 @@ _ENGLISH = _Words(
     licenses=("licence", "kept", "bytes of text"),
     own=("Date", "Contact"),
     sample="**This is a sample**: of the rows of the input only {share} were read, chosen by a hash of their ids.",
+    limit="**This is a sample**: of the rows of the input only {limit:,} were read, chosen by a hash of file and row.",
     read="`data/` is read with a line of any of these, in this folder:",
     columns=("type", "meaning"),
 )
@@ -100,9 +102,19 @@ _KOREAN = _Words(
     licenses=("라이선스", "최종 포함 문서", "본문 바이트"),
     own=("날짜", "문의"),
     sample="**이 데이터는 표본입니다.** 식별자의 해시값으로 고른 입력 행의 {share}만 읽었습니다.",
+    limit="**이 데이터는 표본입니다.** 파일 이름과 행 번호의 해시값으로 고른 입력 행 {limit:,}개만 읽었습니다.",
     read="이 폴더에서 다음 가운데 한 줄이면 `data/`를 읽을 수 있습니다.",
     columns=("자료형", "뜻"),
 )
+
+
+def _sampled(words: _Words, manifest: Manifest) -> Iterator[str]:
+    """What the card says of a sample."""
+    limit = manifest.config.get("read", {}).get("limit", 0)
+    if share := manifest.sample.removesuffix(f"{limit} rows").rstrip(", "):
+        yield words.sample.format(share=_plain(share))
+    if limit:
+        yield words.limit.format(limit=limit)
 
 
 def _plain(text: str) -> str:
@@ -157,7 +169,7 @@ def _section(words: _Words, manifest: Manifest) -> list[str]:
         f"- {words.folders}",
         f"- {words.manifest}",
         f"- {words.digest.format(digest=manifest.config_digest[:16])}",
-        *([f"- {words.sample.format(share=_plain(manifest.sample))}"] if manifest.sample else []),
+        *(f"- {sentence}" for sentence in _sampled(words, manifest)),
         *(f"- {word}: {_plain(said)}" for word, said in zip(words.own, _own(manifest), strict=True) if said),
         *(f"- **{words.warning}**: {_plain(warning)}" for warning in manifest.warnings),
         "",

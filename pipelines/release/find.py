@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -19,9 +18,8 @@ import pyarrow.dataset as ds
 from malmungchi.schemas.errors import MalmungchiError
 from malmungchi.schemas.release import LEDGER, REJECTS, Manifest, published_schema
 from malmungchi.schemas.settings import did_you_mean
+from malmungchi.transforms.formats.places import place_hashes
 from malmungchi.transforms.io import storage
-from malmungchi.transforms.kernels import strings
-from malmungchi.transforms.kernels.utf8 import string_buffers
 
 Row = dict[str, Any]
 
@@ -183,9 +181,3 @@ def _sample(table: ds.Dataset, chosen: pc.Expression, size: int) -> list[Row]:
 
 def _places(table: pa.Table) -> list[tuple[str, int]]:
     return list(zip(table["file"].to_pylist(), table["row"].to_pylist(), strict=True))
-
-
-def place_hashes(rows: pa.RecordBatch) -> np.ndarray:
-    """uint64 for each row, of its file and row."""
-    names = pc.binary_join_element_wise(rows["file"], rows["row"].cast(pa.string()), ":")
-    return strings.hashes(*string_buffers(names))

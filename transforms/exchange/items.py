@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from malmungchi.schemas.work import WorkItem, work_item
 from malmungchi.transforms.exchange import records
 
@@ -11,11 +13,13 @@ def items_of(record: records.Record) -> list[WorkItem]:
     return [work_item(item) for item in record.counts["items"]]
 
 
-def finished_chunks(staging: str, item: WorkItem) -> list[records.Record] | None:
-    """The records of all chunks of an item, None if one is missing."""
+def finished_chunks(
+    staging: str, item: WorkItem, task: Callable[[str, int], str] = records.chunk_task
+) -> list[records.Record] | None:
+    """The records of all chunks of an item, by the names of their tasks, None if one is missing."""
     found: list[records.Record] = []
     while not found or not found[-1].counts["last"]:
-        record = records.load(staging, records.chunk_task(item.id, len(found)))
+        record = records.load(staging, task(item.id, len(found)))
         if record is None:
             return None
         found.append(record)

@@ -47,6 +47,11 @@ def chunk_task(item: str, sequence: int) -> str:
     return task_name("refine", f"{item}.{sequence:06d}", *map(int, item.split("-")))
 
 
+def limit_task(item: str, sequence: int) -> str:
+    """Name of the record with the smallest hashes of a chunk's rows."""
+    return task_name("limit", f"{item}.{sequence:06d}", *map(int, item.split("-")))
+
+
 def partition_task(stage: str, partition: int) -> str:
     """Name of the task of a stage for one partition."""
     return task_name(stage, f"{partition:06d}", partition)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 import apache_beam as beam
@@ -15,6 +16,7 @@ from malmungchi.schemas.work import WorkItem
 from malmungchi.transforms.exchange import records
 from malmungchi.transforms.formats import base, text
 from malmungchi.transforms.formats.base import Broken, Split
+from malmungchi.transforms.formats.places import within
 from malmungchi.transforms.formats.rows import reject
 from malmungchi.transforms.formats.sample import sampled
 from malmungchi.transforms.formats.source import Source, check_unchanged, open_unchanged
@@ -27,9 +29,10 @@ MAX_ROWS = 1 << 15
 
 @dataclasses.dataclass
 class _Filling:
-    """A chunk while rows are added to it, or the `share` of them that is asked for."""
+    """A chunk while rows are added to it: those that are asked for, by the sample of their file, and whose places have
+    a hash of at most `largest`."""
 
-    share: float = 1.0
+    largest: int | None = None
     rows: list[pa.RecordBatch] = dataclasses.field(default_factory=list)
     rejects: list[pa.RecordBatch] = dataclasses.field(default_factory=list)
     size: int = 0
@@ -41,38 +44,44 @@ class _Filling:
         fits = self.size + rows.size <= chunk_bytes and self.count + rows.count <= MAX_ROWS
         return fits or not (self.size or self.count)
 
-    def add(self, rows: base.Rows) -> None:
-        """Adds rows. Files that are a row each wait for others, with which they are made to documents."""
+    def add(self, rows: base.Rows, source: Source) -> None:
+        """Adds rows of a file. Files that are a row each wait for others, with which they are made to documents."""
         if self.waiting and not (isinstance(rows, text.File) and text.are_alike(self.waiting[0], rows)):
-            self._make(*text.documents_of(self.waiting))
+            self._make(self.waiting[0].source, *text.documents_of(self.waiting))
             self.waiting = []
         if isinstance(rows, text.File):
             self.waiting.append(rows)
         else:
-            self._make(*rows.documents())
+            self._make(source, *rows.documents())
 
-    def _make(self, good: pa.RecordBatch, bad: pa.RecordBatch) -> None:
-        self.rows.append(sampled(good, self.share))
-        self.rejects.append(sampled(bad, self.share))
+    def _make(self, source: Source, good: pa.RecordBatch, bad: pa.RecordBatch) -> None:
+        self.rows.append(sampled(good, source.read.share))
+        self.rejects.append(sampled(bad, source.read.share))
 
     def chunk(self, item: WorkItem, number: int, last: bool, digest: str = "") -> Chunk:
         """What has been added."""
         if self.waiting:
-            self._make(*text.documents_of(self.waiting))
+            self._make(self.waiting[0].source, *text.documents_of(self.waiting))
         rows, rejects = concat(self.rows, DOCUMENT), concat(self.rejects, REJECT)
+        if self.largest is not None:
+            rows, rejects = within(rows, self.largest), within(rejects, self.largest)
         return Chunk(item.id, number, last, rows, rejects, digest, self.size)
 
 
 def read_item(
-    item: WorkItem, config: Config, chunk_bytes: int, done: Callable[[int], bool] = lambda number: False
+    item: WorkItem,
+    config: Config,
+    chunk_bytes: int,
+    done: Callable[[int], bool] = lambda number: False,
+    largest: int | None = None,
 ) -> Iterator[Chunk]:
     """The documents of a work item, in order, as chunks of about `chunk_bytes` of input.
 
     Chunks of which the number is `done`, or another stripe's, are passed over. The last one of the file's part says
     so; if that is the whole file it also has the sha256 of its bytes. Rows that are no documents are in the chunks'
     rejects (step "read"), each with its row and cause, as is the place where the file breaks off. Of both there is only
-    the sample that `read.sample` asks for. Memory is bounded by
-    `chunk_bytes`, one line or one Parquet page.
+    the sample that `read.sample` asks for, and with `largest` what has a place with a hash of at most that. Memory is
+    bounded by `chunk_bytes`, one line or one Parquet page.
 
     Raises InputChangedError if the file is not what was planned, and BrokenError where it breaks off if it does and
     `read.strict` is set.
@@ -82,7 +91,7 @@ def read_item(
         return number % item.stripes == item.stripe and not done(number)
 
     split = Split(item.start, item.end, item.first_row, item.bytes)
-    filling, number, digests = _Filling(config.read.share), 0, []
+    filling, number, digests = _Filling(largest), 0, []
     for file in item.files:
         with open_unchanged(file) as raw:
             source = Source(file, raw, config)
@@ -95,9 +104,9 @@ def read_item(
                     if mine(number):
                         check_unchanged(file)  # what is given out is soon staged, and stays when the job goes on
                         yield filling.chunk(item, number, last=False)
-                    filling, number = _Filling(config.read.share), number + 1
+                    filling, number = _Filling(largest), number + 1
                 if mine(number):
-                    filling.add(part)
+                    filling.add(part, source)
                 filling.size += part.size
                 filling.count += part.count
             if item.whole and (mine(number) or item.more):
@@ -125,26 +134,29 @@ def _break(source: Source, broken: Broken) -> pa.RecordBatch:
     return reject(source.file, *broken)
 
 
-def _staged(staging: str, item: WorkItem) -> Callable[[int], bool]:
-    """Says which chunks of an item an earlier attempt has staged. They are only asked for one by one where the item's
-    first one is there: items are started far more often than they are resumed."""
-    if not staging or records.load(staging, records.chunk_task(item.id, item.stripe)) is None:
+def finished(staging: str, task: Callable[[int], str], first: int) -> Callable[[int], bool]:
+    """Says which chunks of an item an earlier attempt has done, by the names of their tasks. They are asked for one by
+    one only where the `first` one is there: items are started far more often than they are resumed."""
+    if not staging or records.load(staging, task(first)) is None:
         return lambda number: False
-    return lambda number: records.load(staging, records.chunk_task(item.id, number)) is not None
+    return lambda number: records.load(staging, task(number)) is not None
 
 
-def _read(item: WorkItem, config: Config, chunk_bytes: int, staging: str) -> Iterator[Chunk]:
-    return read_item(item, config, chunk_bytes, _staged(staging, item))
+def _read(item: WorkItem, config: Config, chunk_bytes: int, staging: str, largest: int | None) -> Iterator[Chunk]:
+    task = functools.partial(records.chunk_task, item.id)
+    return read_item(item, config, chunk_bytes, finished(staging, task, item.stripe), largest)
 
 
 @dataclasses.dataclass
 class ReadDocuments(beam.PTransform):
-    """PCollection[WorkItem] -> PCollection[Chunk]. Chunks that are staged below `staging` already are left out."""
+    """PCollection[WorkItem] -> PCollection[Chunk]. Chunks that are staged below `staging` already are left out, and
+    with `largest` rows whose places have a larger hash."""
 
     config: Config
     chunk_bytes: int
     staging: str = ""
+    largest: int | None = None
 
     def expand(self, items: beam.PCollection) -> beam.PCollection:
-        read = beam.FlatMap(Private(_read, self.config, self.chunk_bytes, self.staging))
+        read = beam.FlatMap(Private(_read, self.config, self.chunk_bytes, self.staging, self.largest))
         return items | read.with_output_types(Chunk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import apache_beam as beam
 import orjson
@@ -52,20 +52,23 @@ def _cut(
                 yield file.ordinal << 32 | number << 8 | part.stripe, part
 
 
-def _unfinished(group: tuple[int, Iterable[WorkItem]], staging: str) -> Iterator[WorkItem]:
+def _unfinished(
+    group: tuple[int, Iterable[WorkItem]], staging: str, task: Callable[[str, int], str]
+) -> Iterator[WorkItem]:
     for item in group[1]:
-        if finished_chunks(staging, item) is None:
+        if finished_chunks(staging, item, task) is None:
             yield item
 
 
 @dataclasses.dataclass
 class PlanWork(beam.PTransform):
-    """How files are dealt out -> the work items that are not finished yet."""
+    """How files are dealt out -> the work items that are not finished yet, by the names of their chunks' tasks."""
 
     shares: list[Share]
     staging: str
     config: Config
     chunk_bytes: int
+    task: Callable[[str, int], str] = records.chunk_task
 
     def expand(self, root: beam.Pipeline) -> beam.PCollection[WorkItem]:
         numbered = list(enumerate(self.shares))
@@ -76,5 +79,5 @@ class PlanWork(beam.PTransform):
             | "DealFiles" >> beam.GroupByKey()
             | "CutFiles" >> cut_files.with_output_types(tuple[int, WorkItem])
             | "DealItems" >> beam.GroupByKey()
-            | "SkipFinished" >> beam.FlatMap(_unfinished, self.staging).with_output_types(WorkItem)
+            | "SkipFinished" >> beam.FlatMap(_unfinished, self.staging, self.task).with_output_types(WorkItem)
         )

@@ -11,7 +11,7 @@ import struct
 # The launcher sets it for its own worker processes; without it reports go nowhere.
 FOLDER = "MALMUNGCHI_PROGRESS"
 
-STAGES = ("refine", "deduplicate", "publish")
+STAGES = ("limit", "refine", "deduplicate", "publish")
 _EVENT = struct.Struct("<BQQ")
 
 
