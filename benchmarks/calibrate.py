@@ -145,8 +145,13 @@ def _split(folder: str, channel: str, schema: pa.Schema) -> float:
         return {}
 
     parts = [part for _, part in records.run(folder, f"whole/{channel}", write, how).channel(channel)]
+
+    def again(segments: Segments) -> dict[str, int]:
+        split(parts, channel, folder, segments)
+        return {}
+
     start = time.process_time()
-    records.run(folder, f"split/{channel}", lambda s: split(parts, channel, folder, s) or {}, how, 1)
+    records.run(folder, f"split/{channel}", again, how, 1)
     return (time.process_time() - start) / (sum(part.length for part in parts) / MB)
 
 

@@ -359,10 +359,10 @@ def report(job: Job, cluster: Cluster) -> str:
 
 
 def _hours(job: Job) -> list[tuple[str, float]]:
-    found: Counter[str] = Counter()
+    found: defaultdict[str, float] = defaultdict(float)
     for step in job.steps:
-        found[step.name.split(" ")[0]] += (step.seconds + step.waits) / 3600  # type: ignore[assignment]
-    return found.most_common()
+        found[step.name.split(" ")[0]] += (step.seconds + step.waits) / 3600
+    return sorted(found.items(), key=lambda each: -each[1])
 
 
 def _memory(job: Job) -> list[tuple[str, float]]:

@@ -73,7 +73,7 @@ def test_the_same_bytes_though_workers_are_killed_in_each_stage_and_one_is_added
     in_each_stage(
         job,
         output / "_staging",
-        [lambda: (cluster.kill(0), cluster.add(wait=False)), lambda: cluster.kill(1), lambda: cluster.kill(2)],
+        [lambda: cluster.replace(0), lambda: cluster.kill(1), lambda: cluster.kill(2)],
     )
     ended(job)
     assert [worker.poll() is None for worker in cluster.workers] == [False, False, False, True]

@@ -77,7 +77,7 @@ def test_the_same_bytes_on_hosts_that_share_an_object_store_only(
             job,
             buckets / "work" / "job",
             [
-                lambda: (cluster.kill(0), cluster.add(address, [*prefix, *hidden], wait=False, more=environment)),
+                lambda: cluster.replace(0, address, [*prefix, *hidden], more=environment),
                 lambda: cluster.kill(1),
                 lambda: cluster.kill(2),
             ],

@@ -6,6 +6,7 @@ The worker pool has the wheel in an environment of its own, and works in another
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_workers_without_the_wheel_are_an_error_that_says_so(inputs: Path, tmp_p
 
 def test_a_document_that_a_step_fails_on_stands_in_no_log(elsewhere: Environment, tmp_path: Path) -> None:
     """Beam logs the traceback of what fails on each worker, and sends it to the job server."""
-    source = write(tmp_path / "in.jsonl", [{"id": "x", "text": f"{corpus.text(corpus.random.Random(1))} {SECRET}"}])
+    source = write(tmp_path / "in.jsonl", [{"id": "x", "text": f"{corpus.text(random.Random(1))} {SECRET}"}])
     with prism(elsewhere) as (server, _):
         (elsewhere.packages / "sitecustomize.py").write_text(QUOTING)
         try:

@@ -7,6 +7,7 @@ import dataclasses
 import gzip
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -110,7 +111,7 @@ def test_only_the_task_of_a_damaged_file_is_done_again(
     records = {path: path.stat().st_mtime_ns for path in staging.glob("*/*.json")}
     again = job(source, output)
     said: list[str] = []
-    again.display.say = said.append  # type: ignore[method-assign]
+    again.display.say = said.append  # type: ignore[method-assign, assignment]
     again.place.end = lambda: None  # type: ignore[method-assign]
     build(again)
     assert any(f"doing {stage}/{victim.stem} again" in line for line in said)
@@ -746,7 +747,7 @@ module.NormalizeStep.__call__ = quote
 
 
 def test_nothing_said_holds_text_or_credentials(source: Path, tmp_path: Path) -> None:
-    rows = [{"id": f"{i}", "text": f"{corpus.text(corpus.random.Random(i))} {SECRET}"} for i in range(200)]
+    rows = [{"id": f"{i}", "text": f"{corpus.text(random.Random(i))} {SECRET}"} for i in range(200)]
     file = write(tmp_path / "in.jsonl", rows)
     with file.open("a", encoding="utf-8") as lines:
         lines.write(f'{{"id": "torn", "text": "{SECRET}\n{SECRET}\n["{SECRET}"]\n{{"text": {{"{SECRET}": 1}}}}\n')

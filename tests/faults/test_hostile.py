@@ -75,6 +75,7 @@ def make(inputs: list[Any], output: Path, **settings: Any) -> Manifest:
     execution = Execution(**{k: settings.pop(k) for k in ("chunk_bytes",) if k in settings})
     plan = make_plan([str(uri) for uri in inputs], Config(read=Read(**settings), execution=execution))
     manifest = build(InProcess(plan, str(output)))
+    assert manifest is not None
     assert verify.verify(str(output)) == 0
     assert not [path for path in output.rglob("*") if path.name.endswith(".part")]
     return manifest
@@ -349,13 +350,17 @@ def test_a_file_that_changes_stops_the_job(tmp_path: Path, kind: str, chunk_byte
     config = Config(execution=Execution(chunk_bytes=chunk_bytes))
     plan = make_plan([str(path)], config)
     data = path.read_bytes()
-    for number, (change, words) in enumerate(
-        [
-            (lambda: path.write_bytes(data + b"\n"), f"has {len(data) + 1} bytes; when the job was planned it had"),
-            (lambda: (path.write_bytes(data), os.utime(path, (1, 1))), "was written again after the job was planned"),
-            (path.unlink, "was there when the job was planned, and is gone"),
-        ]
-    ):
+
+    def rewrite() -> None:
+        path.write_bytes(data)
+        os.utime(path, (1, 1))
+
+    changes: list[tuple[Callable[[], object], str]] = [
+        (lambda: path.write_bytes(data + b"\n"), f"has {len(data) + 1} bytes; when the job was planned it had"),
+        (rewrite, "was written again after the job was planned"),
+        (path.unlink, "was there when the job was planned, and is gone"),
+    ]
+    for number, (change, words) in enumerate(changes):
         change()
         output = tmp_path / f"out-{number}"
         with pytest.raises(StageError, match=words):
@@ -461,15 +466,17 @@ def long_line(head: bytes, piece: bytes) -> Write:
     return lambda path: path.write_bytes(head + piece * ((200 << 20) // len(piece)) + b"\n" + rows(2))
 
 
+def repeat(data: bytes, times: int) -> Write:
+    return lambda path: path.write_bytes(data * times)
+
+
 def bombs() -> dict[str, Write]:
     """Files of at most 2 MB (gzip: 11 MB) that would become 10 GB, and others of which each row would become much."""
     zeros = bytes(16 << 20)
     value = pa.array(["가" * (1 << 20)])
     repeated = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1_000, np.int32)), value)
     return {
-        **{
-            f"zeros.jsonl.{k}": lambda path, pack=pack: path.write_bytes(pack(zeros) * MANY) for k, pack in PACK.items()
-        },
+        **{f"zeros.jsonl.{k}": repeat(pack(zeros), MANY) for k, pack in PACK.items()},
         "at-once.jsonl.zst": lambda path: path.write_bytes(zstandard.compress(bytes(HUGE))),
         "lines.jsonl.zst": lambda path: path.write_bytes(
             zstandard.compress((row(text="가나다라마 " * 250) + b"\n") * (1 << 12)) * 100

@@ -11,7 +11,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from malmungchi.pipelines.cli.main import main
-from malmungchi.schemas.config import ConfigError, from_mapping
+from malmungchi.schemas.config import from_mapping
+from malmungchi.schemas.settings import ConfigError
 from tests.pipeline.test_build import digests, write
 from tests.support import corpus
 
@@ -126,9 +127,8 @@ def test_it_is_one_number_for_all_inputs() -> None:
 def test_a_sample_of_one_input_is_of_that_one_alone(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / f"{name}.jsonl", corpus.rows(300, 4))
-    job = {"inputs": [{"files": "a.jsonl", "read": {"sample": "10%"}}, {"files": "b.jsonl"}]}
-    for each in job["inputs"]:
-        each["files"] = str(tmp_path / str(each["files"]))
+    sampled = {"files": str(tmp_path / "a.jsonl"), "read": {"sample": "10%"}}
+    job = {"inputs": [sampled, {"files": str(tmp_path / "b.jsonl")}]}
     (tmp_path / "job.yaml").write_text(json.dumps(job))
     assert main(["build", "--config", str(tmp_path / "job.yaml"), "--output", str(tmp_path / "out"), "--quiet"]) == 0
     found = [file for file, _ in rows(tmp_path / "out")]

@@ -52,6 +52,13 @@ class Cluster:
         assert self.workers[number].poll() is None, "this worker had ended before it was killed"
         kill(self.workers[number])
 
+    def replace(
+        self, number: int, host: str = "127.0.0.1", prefix: Sequence[str] = (), more: dict[str, str] | None = None
+    ) -> None:
+        """kill -9, and one more worker, which is not waited for."""
+        self.kill(number)
+        self.add(host, prefix, wait=False, more=more)
+
     def close(self) -> None:
         """Ends all of it."""
         for process in (*self.workers, *([self.scheduler] if self.scheduler else [])):
@@ -108,7 +115,7 @@ def records(staging: Path, *stages: str) -> int:
 
 def in_each_stage(job: subprocess.Popen[str], staging: Path, strikes: Sequence[Callable[[], object]]) -> None:
     """Strikes in the middle of refine, of deduplicate and of publish: when something, but not all, is done there."""
-    middle = (
+    middle: tuple[Callable[[], bool], ...] = (
         lambda: records(staging, "refine") >= 4,
         lambda: records(staging, "candidates", "exact") >= 1,
         lambda: records(staging, "publish") >= 1,

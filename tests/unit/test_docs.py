@@ -22,7 +22,7 @@ from malmungchi.pipelines.cli import options
 from malmungchi.pipelines.release.front import schemas
 from malmungchi.schemas.config import sections
 from malmungchi.schemas.descriptions import meaning
-from malmungchi.schemas.settings import settings
+from malmungchi.schemas.settings import default_of, settings
 from malmungchi.transforms.kernels import jsonl
 from malmungchi.transforms.text import steps
 from tests.support import ROOT
@@ -174,7 +174,7 @@ def test_every_setting_is_explained() -> None:
     text = PAGES["docs/usage.md"].read_text(encoding="utf-8")
     for section, kind in sections():
         for field, _ in settings(kind):
-            default = options._shown(field.name, options.default_of(field))
+            default = options._shown(field.name, default_of(field))
             line = f"| `{section}.{field.name}` | `{default}` | {field.metadata['help']} |"
             assert line in text.splitlines(), f"docs/usage.md: this line belongs into its table of settings:\n{line}"
 

@@ -76,7 +76,7 @@ def test_no_flags_give_the_defaults() -> None:
 def test_each_setting_has_a_flag_with_its_help_and_default(
     name: str, field: dataclasses.Field[object], kind: type
 ) -> None:
-    flag, default = options.flag_of(name), default_of(field)  # type: ignore[arg-type]
+    flag, default = options.flag_of(name), default_of(field)
     if kind is bool:
         words = [flag if default else flag.replace("--", "--no-", 1)]
     elif isinstance(default, list):

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 import pytest
 
 from malmungchi.pipelines.job import diagnosis, doctor, questions
+from malmungchi.pipelines.job.build import build
+from malmungchi.pipelines.runners import drive
 from malmungchi.pipelines.runners.versions import versions
 from malmungchi.schemas.config import Config, Execution
 from malmungchi.transforms.io import storage
@@ -192,14 +194,14 @@ def settings(tmp_path: Path) -> Config:
 
 
 def test_a_runner_that_only_says_it_is_done_is_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(doctor.drive, "run", lambda *_: None)
+    monkeypatch.setattr(drive, "run", lambda *_: None)
     (found,) = doctor.examine([], settings(tmp_path))
     assert found.level == diagnosis.PROBLEM
     assert "0 are here" in found.what
 
 
 def test_a_build_that_differs_is_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = doctor.build
+    real = build
 
     def wrong(job: Any) -> None:
         real(job)

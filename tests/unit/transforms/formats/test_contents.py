@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -85,7 +86,8 @@ def read(path: Path, config: Config) -> tuple[list[str], list[tuple[int, str, st
 def test_a_file_of_another_kind_is_one_reject_that_says_what_it_is(content: str, name: str, tmp_path: Path) -> None:
     if (content, name) in (("HTML", "a.txt"), ("zero bytes", "a.jsonl.gz"), ("zero bytes", "a.jsonl.zst")):
         return  # a page is a document, and zeros that someone compressed are no unfinished download
-    packed = {".gz": gzip.compress, ".zst": zstandard.compress}.get(Path(name).suffix, bytes)(CONTENTS[content])
+    pack: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstandard.compress}
+    packed = pack.get(Path(name).suffix, bytes)(CONTENTS[content])
     (tmp_path / name).write_bytes(packed)
     texts, [(row, rule, value)] = read(tmp_path / name, Config())
     assert (texts, row, rule) == ([], 0, "wrong_content")

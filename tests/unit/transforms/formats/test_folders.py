@@ -33,7 +33,7 @@ def test_partitions(path: str, expected: dict[str, str]) -> None:
     assert partitions(path) == expected
 
 
-def rows(pattern: str, **own: str) -> list[dict[str, Any]]:
+def rows(pattern: str, **own: Any) -> list[dict[str, Any]]:
     plan = make_plan([], Config(inputs=[Input([pattern], **own)]))
     found: list[dict[str, Any]] = []
     for file in plan.files:

@@ -82,7 +82,7 @@ class _Reference:
                 return value
         raise _NotWholeError
 
-    def list(self) -> tuple[int, int]:
+    def list_head(self) -> tuple[int, int]:
         head = self.byte()
         return (self.varint() if head >> 4 == 15 else head >> 4), head & 15
 
@@ -110,7 +110,7 @@ class _Reference:
                 if head & 15 > 2:
                     self.skip(head & 15)
         else:
-            count, element = self.list()
+            count, element = self.list_head()
             for _ in range(count):
                 self.skip(max(element, 3))
         self.depth -= 1
@@ -121,7 +121,7 @@ class _Reference:
             field = field + (head >> 4) if head >> 4 else self.varint() >> 1
             if field == 4 and head & 15 == 9:
                 at = self.at
-                count, kind = self.list()
+                count, kind = self.list_head()
                 if kind != 12 or count > len(self.data) - self.at:
                     raise _NotWholeError
                 starts = [self.at]

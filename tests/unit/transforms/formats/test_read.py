@@ -40,7 +40,7 @@ from malmungchi.transforms.formats.base import InputError
 from malmungchi.transforms.formats.columns import ColumnsError, guess_columns
 from malmungchi.transforms.formats.read import MAX_ROWS, ReadDocuments, read_item
 from malmungchi.transforms.formats.rows import default_source, parse_dates
-from malmungchi.transforms.formats.source import InputChangedError, Source
+from malmungchi.transforms.formats.source import InputChangedError, Source, open_unchanged
 from malmungchi.transforms.formats.table import _values
 from malmungchi.transforms.io.decompress import EXTENSIONS, BrokenError, expansion
 from malmungchi.transforms.io.storage import StorageError, open_input
@@ -734,7 +734,7 @@ def test_no_chunk_of_a_changed_file_is_given_out(tmp_path: Path, monkeypatch: py
     info = os.stat(path)
     item = whole(path)
     item = dataclasses.replace(item, file=dataclasses.replace(item.file, version=f"{info.st_size}:{info.st_mtime}"))
-    opened = read_module.open_unchanged
+    opened = open_unchanged
 
     def swapped(file: InputFile) -> BinaryIO:
         raw = opened(file)

@@ -6,6 +6,7 @@ import re
 import time
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -275,7 +276,7 @@ def test_langdetect_is_asked_in_the_band_and_repeats_itself() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"korean_share": 0.0}, {"mixed_share": 0.5}, {"prose_share": 1.5}])
-def test_shares_out_of_range_are_errors(wrong: dict[str, float]) -> None:
+def test_shares_out_of_range_are_errors(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Language(**wrong)
 
