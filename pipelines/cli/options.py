@@ -128,7 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 _NULL = "tag:yaml.org,2002:null"
 
 
-def _tree(text: str, file: str) -> tuple[dict[str, Any], dict[str, int]]:
+def _tree(text: str, file: str) -> tuple[dict[str, Any], dict[str, int]]:  # noqa: C901, PLR0915
     """(section → setting → value, name → line) of a YAML text.
 
     Scalars are read by the setting's type, not by YAML's guess: `license: no` is the word "no", not False.

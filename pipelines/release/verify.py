@@ -124,11 +124,7 @@ def problems(release: str) -> Iterator[str]:
         return
     if not is_untouched(data):
         yield f"{MANIFEST}: edited after it was written: its sha256 is not that of its content"
-    listed = {file.path for file in manifest.files}
-    for folder in FOLDERS:
-        for name in storage.names(storage.join(release, folder)):
-            if f"{folder}/{name}" not in listed and not _is_left_behind(name):
-                yield f"{folder}/{name}: not in the manifest"
+    yield from _strangers(release, manifest)
     broken = False
     order = _Order()
     for file in manifest.files:
@@ -138,13 +134,31 @@ def problems(release: str) -> Iterator[str]:
     counts = manifest.counts
     if counts["input"] != counts["kept"] + sum(counts["rejected"].values()):
         yield f"{MANIFEST}: input {counts['input']} is not kept {counts['kept']} + rejected {counts['rejected']}"
+    yield from _check_card(release, manifest)
+    if not broken:
+        yield from _check_counts(release, manifest)
+
+
+def _strangers(release: str, manifest: Manifest) -> Iterator[str]:
+    """Files that the manifest does not list."""
+    listed = {file.path for file in manifest.files}
+    for folder in FOLDERS:
+        for name in storage.names(storage.join(release, folder)):
+            if f"{folder}/{name}" not in listed and not _is_left_behind(name):
+                yield f"{folder}/{name}: not in the manifest"
+
+
+def _check_card(release: str, manifest: Manifest) -> Iterator[str]:
     if storage.exists(storage.join(release, CARD)):
         if storage.read_bytes(storage.join(release, CARD)) != card(manifest).encode():
             yield f"{CARD}: not the card of this manifest"
     else:
         yield f"{CARD}: missing"
-    if broken:
-        return
+
+
+def _check_counts(release: str, manifest: Manifest) -> Iterator[str]:
+    """Counts of the manifest that are not those of the files, all of which can be read."""
+    counts = manifest.counts
     found, sources = _tally(release, manifest)
     if found.pop(("data", ""), 0) != counts["kept"]:
         yield f"{MANIFEST}: kept {counts['kept']} is not what the shards hold"

@@ -111,7 +111,7 @@ def kind_of(opening: bytes, rows: int) -> tuple[str, str]:
     return ("objects" if pretty or (not rows and outline.behind == b"{") else ""), ""
 
 
-def _table(found: list[_Member]) -> tuple[str, str] | None:
+def _table(found: list[_Member]) -> tuple[str, str] | None:  # noqa: PLR0911 (one for each kind)
     """(kind, member with the rows) if an object with such members is a table; None if it may be a row."""
     members = {member.name: member for member in found}
     if not members:
