@@ -589,6 +589,26 @@ def test_dates_as_python_has_them(stamps: list[datetime.datetime]) -> None:
     assert got.to_pylist() == expected
 
 
+WAYS_OF_DAYS = ("%Y-%m-%d", "%Y.%m.%d", "%Y. %m. %d.", "%Y/%m/%d", "%Y%m%d", "%Y년 %m월 %d일", "%Y년%m월%d일")
+WAYS_OF_TIMES = (" %H:%M:%S", " %H:%M:%S.%f", " %H%M%S")
+ZONES = {"": 0, "Z": 0, " UTC": 0, "+09:00": 9, "+0900": 9, " +09": 9, "-05:00": -5}
+
+
+@given(
+    st.datetimes(min_value=datetime.datetime(1000, 1, 2), max_value=datetime.datetime(9999, 12, 30)),
+    st.sampled_from(WAYS_OF_DAYS),
+    st.sampled_from(WAYS_OF_TIMES),
+    st.sampled_from(sorted(ZONES)),
+)
+@settings(max_examples=300, deadline=None)
+def test_dates_in_every_way_that_people_write_them(stamp: datetime.datetime, day: str, time: str, zone: str) -> None:
+    got, bad = parse_dates(pa.array([stamp.strftime(day + time) + zone, stamp.strftime(day)]))
+    midnight = datetime.datetime(stamp.year, stamp.month, stamp.day, tzinfo=datetime.UTC)
+    there = stamp.replace(microsecond=0, tzinfo=datetime.timezone(datetime.timedelta(hours=ZONES[zone])))
+    assert got.to_pylist() == [there, midnight]
+    assert not bad.any()
+
+
 @given(st.lists(st.one_of(st.text(max_size=30), st.text("0123456789-:. TZ+/년월일", max_size=25))))
 @settings(max_examples=100, deadline=None)
 def test_any_text_is_a_date_or_not(texts: list[str]) -> None:
