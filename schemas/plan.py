@@ -63,8 +63,8 @@ class Plan:
         return 2_000_000_000 if self.input_bytes >= _LARGE_PARTITIONS_BYTES else 700_000_000
 
     def to_json(self) -> bytes:
-        """As it is kept in the staging area."""
-        return orjson.dumps(self._fields(), option=orjson.OPT_INDENT_2)
+        """As it is kept in the staging area, and beside a release; in one line, since there may be many files."""
+        return orjson.dumps(self._fields())
 
     def _fields(self) -> dict[str, Any]:
         """As for JSON: of many files `asdict` would take seconds."""
